@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * text: numbers for people, round-trip numbers, ULIDs, whole files, growing strings. */
+#include "daemon/base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const PREFIXES[] = { "a", "f", "p", "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
+enum { PREFIX_UNITY = 6, PREFIX_COUNT = sizeof PREFIXES / sizeof PREFIXES[0] };
+
+char *text_engineering(double value, const char *unit, int digits, char *out, size_t size)
+{
+    char scientific[40], number[40];
+    int exponent, group, decimals;
+    const char *prefix, *space;
+
+    if (isnan(value)) {
+        snprintf(out, size, "-");
+        return out;
+    }
+    digits = digits < 1 ? 1 : digits > 9 ? 9 : digits;
+    /* Rounding to the digits comes first: 999.96 with four digits is 1.000 k, not 1000. */
+    snprintf(scientific, sizeof scientific, "%.*e", digits - 1, value);
+    exponent = value == 0.0 || isinf(value) ? 0 : atoi(strchr(scientific, 'e') + 1);
+    group = exponent >= 0 ? exponent / 3 : -((2 - exponent) / 3);
+    if (group + PREFIX_UNITY < 0 || group + PREFIX_UNITY >= PREFIX_COUNT) {
+        snprintf(out, size, "%s %s", scientific, unit);
+        return out;
+    }
+    decimals = digits - 1 - (exponent - 3 * group);
+    snprintf(number, sizeof number, "%.*f", decimals > 0 ? decimals : 0,
+             strtod(scientific, NULL) / pow(10.0, 3 * group));
+    prefix = PREFIXES[group + PREFIX_UNITY];
+    space = prefix[0] != '\0' || unit[0] != '\0' ? " " : "";
+    snprintf(out, size, "%s%s%s%s", number, space, prefix, unit);
+    return out;
+}
+
+char *text_duration(double seconds, char *out, size_t size)
+{
+    const char *sign = seconds < 0 ? "-" : "";
+    double s = fabs(seconds);
+    int64_t whole;
+
+    if (!isfinite(seconds)) {
+        snprintf(out, size, "-");
+        return out;
+    }
+    whole = s < 9e15 ? (int64_t)(s + 0.5) : INT64_MAX / 2;
+    if (s < 0.9995)
+        snprintf(out, size, "%s%.0f ms", sign, s * 1e3);
+    else if (whole < 60)
+        snprintf(out, size, "%s%d s", sign, (int)whole);
+    else if (whole < 3600)
+        snprintf(out, size, "%s%d min %02d s", sign, (int)(whole / 60), (int)(whole % 60));
+    else if (whole < 86400)
+        snprintf(out, size, "%s%d h %02d min", sign, (int)(whole / 3600), (int)(whole / 60 % 60));
+    else
+        snprintf(out, size, "%s%lld d %02d h", sign, (long long)(whole / 86400), (int)(whole / 3600 % 24));
+    return out;
+}
+
+char *text_bytes(double bytes, char *out, size_t size)
+{
+    static const char *const NAMES[] = { "B", "kB", "MB", "GB", "TB", "PB" };
+    size_t i = 0;
+
+    if (!isfinite(bytes)) {
+        snprintf(out, size, "-");
+        return out;
+    }
+    while (i + 1 < sizeof NAMES / sizeof NAMES[0] && fabs(bytes) >= (i == 0 ? 999.5 : 999.95)) {
+        bytes /= 1000;
+        i++;
+    }
+    snprintf(out, size, i == 0 ? "%.0f %s" : "%.1f %s", bytes, NAMES[i]);
+    return out;
+}
+
+char *text_escape(const void *data, size_t length, char *out, size_t size)
+{
+    const unsigned char *in = data;
+    size_t used = 0;
+
+    if (size == 0)
+        return out;
+    for (size_t i = 0; i < length; i++) {
+        char one[5] = { (char)in[i] };
+        size_t n, reserve = i + 1 < length ? 3 : 0; /* room for "..." while more may follow */
+
+        if (in[i] == '\n')
+            snprintf(one, sizeof one, "\\n");
+        else if (in[i] == '\r')
+            snprintf(one, sizeof one, "\\r");
+        else if (in[i] == '\\')
+            snprintf(one, sizeof one, "\\\\");
+        else if (in[i] < ' ' || in[i] > '~')
+            snprintf(one, sizeof one, "\\x%02x", in[i]);
+        n = strlen(one);
+        if (used + n + reserve >= size) {
+            snprintf(out + used, size - used, "...");
+            return out;
+        }
+        memcpy(out + used, one, n);
+        used += n;
+    }
+    out[used] = '\0';
+    return out;
+}
+
+char *text_number(double value, char *out, size_t size)
+{
+    char number[40];
+
+    if (!isfinite(value)) {
+        snprintf(out, size, "null");
+        return out;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(number, sizeof number, "%.*g", digits, value);
+        if (strtod(number, NULL) == value)
+            break;
+    }
+    snprintf(out, size, "%s", number);
+    return out;
+}
+
+void text_ulid(char out[ULID_TEXT])
+{
+    static const char CROCKFORD[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    struct timespec now;
+    uint64_t ms;
+    uint8_t random[16];
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    /* Up to 256 bytes are never cut short; only a boot without entropy can interrupt the call. */
+    while (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+    }
+    for (int i = 9; i >= 0; i--, ms >>= 5)
+        out[i] = CROCKFORD[ms & 31];
+    for (int i = 0; i < 16; i++)
+        out[10 + i] = CROCKFORD[random[i] & 31];
+    out[26] = '\0';
+}
+
+char *text_time(int64_t wall_ns, char *out, size_t size)
+{
+    int64_t ms = wall_ns / 1000000;
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm = { 0 };
+    char date[32];
+
+    gmtime_r(&seconds, &tm);
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out, size, "%s.%03dZ", date, (int)(ms % 1000));
+    return out;
+}
+
+/* Reads until end of file; one byte above max tells a file that is too long from one that just fits. */
+static int read_all(int fd, const char *path, size_t max, char **ret_text, size_t *ret_length,
+                    struct error *err)
+{
+    size_t length = 0, capacity = 0;
+    char *text = NULL;
+    int code = 0;
+
+    for (;;) {
+        ssize_t got;
+
+        if (length + 1 >= capacity) {
+            size_t grown = capacity == 0 ? 4096 : 2 * capacity;
+            char *bigger = realloc(text, grown);
+
+            if (bigger == NULL) {
+                code = error_set(err, ERR_MEMORY, "%s: no memory for %zu bytes", path, grown);
+                goto failed;
+            }
+            text = bigger;
+            capacity = grown;
+        }
+        got = read(fd, text + length, capacity - length - 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            code = error_set_errno(err, errno, "%s: cannot read", path);
+            goto failed;
+        }
+        if (got == 0)
+            break;
+        length += (size_t)got;
+        if (length > max) {
+            code = error_set(err, ERR_RANGE, "%s: longer than %zu bytes", path, max);
+            goto failed;
+        }
+    }
+    text[length] = '\0';
+    *ret_text = text;
+    *ret_length = length;
+    return 0;
+failed:
+    free(text);
+    return code;
+}
+
+int text_read_file(const char *path, size_t max, char **ret_text, size_t *ret_length, struct error *err)
+{
+    size_t length = 0;
+    int fd, code;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, errno, "%s: cannot open", path);
+    code = read_all(fd, path, max, ret_text, &length, err);
+    close(fd);
+    if (code == 0 && ret_length != NULL)
+        *ret_length = length;
+    return code;
+}
+
+static int write_all(int fd, const char *data, size_t length)
+{
+    while (length > 0) {
+        ssize_t done = write(fd, data, length);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -1;
+        data += done;
+        length -= (size_t)done;
+    }
+    return 0;
+}
+
+/* Makes a rename durable: the directory entry is data of the directory. */
+static int sync_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    int fd, result;
+
+    if (directory == NULL)
+        return -1;
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    if (fd < 0)
+        return -1;
+    result = fsync(fd);
+    close(fd);
+    return result;
+}
+
+int text_write_file(const char *path, const void *data, size_t length, struct error *err)
+{
+    char *temporary = NULL;
+    int fd, code = 0;
+
+    if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
+        return error_set(err, ERR_MEMORY, "%s: no memory for a file name", path);
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) {
+        code = error_set_errno(err, errno, "%s: cannot create", path);
+        goto free_name;
+    }
+    if (fchmod(fd, 0644) != 0 || write_all(fd, data, length) != 0 || fsync(fd) != 0) {
+        code = error_set_errno(err, errno, "%s: cannot write", path);
+        close(fd);
+        goto remove_file;
+    }
+    if (close(fd) != 0 || rename(temporary, path) != 0) {
+        code = error_set_errno(err, errno, "%s: cannot put in place", path);
+        goto remove_file;
+    }
+    if (sync_directory_of(path) != 0)
+        code = error_set_errno(err, errno, "%s: cannot sync its directory", path);
+    goto free_name;
+remove_file:
+    unlink(temporary);
+free_name:
+    free(temporary);
+    return code;
+}
+
+/* Makes room for `extra` more bytes and the NUL; on failure latches `failed`. */
+static bool strbuf_reserve(struct strbuf *buf, size_t extra)
+{
+    size_t need = buf->length + extra + 1, grown = buf->capacity < 128 ? 128 : buf->capacity;
+    char *bigger;
+
+    if (buf->failed)
+        return false;
+    if (need <= buf->capacity)
+        return true;
+    while (grown < need)
+        grown *= 2;
+    bigger = realloc(buf->text, grown);
+    if (bigger == NULL) {
+        buf->failed = true;
+        return false;
+    }
+    buf->text = bigger;
+    buf->capacity = grown;
+    return true;
+}
+
+void strbuf_bytes(struct strbuf *buf, const void *data, size_t length)
+{
+    if (!strbuf_reserve(buf, length))
+        return;
+    if (length > 0)
+        memcpy(buf->text + buf->length, data, length);
+    buf->length += length;
+    buf->text[buf->length] = '\0';
+}
+
+void strbuf_add(struct strbuf *buf, const char *format, ...)
+{
+    va_list args;
+    int length;
+
+    if (!strbuf_reserve(buf, 127))
+        return;
+    va_start(args, format);
+    length = vsnprintf(buf->text + buf->length, buf->capacity - buf->length, format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < buf->capacity - buf->length) {
+        buf->length += (size_t)length;
+        return;
+    }
+    buf->text[buf->length] = '\0';
+    if (length < 0 || !strbuf_reserve(buf, (size_t)length))
+        return;
+    va_start(args, format);
+    vsnprintf(buf->text + buf->length, buf->capacity - buf->length, format, args);
+    va_end(args);
+    buf->length += (size_t)length;
+}
+
+void strbuf_free(struct strbuf *buf)
+{
+    free(buf->text);
+    *buf = (struct strbuf){ 0 };
+}
