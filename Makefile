@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# nightbench: one makefile, not recursive. `make demo` and `make test` do all the set-up themselves.
+#
+#   deps    install the Debian packages that are missing (as root; otherwise print the one line and stop)
+#   all     the programs, in build/$(VARIANT)/
+#   data    the voice-activity test set from Debian packages (about 70 MB the first time, then offline)
+#   demo    a characterization evening on the simulated bench (ARGS=--once ends by itself)
+#   test    everything that CI runs, except other compilers and sanitizers
+#   lint    layers, format, published figures, links of the documents
+#   bench   speed and memory, as ratios measured in one run
+#   install programs, configs and unit into DESTDIR/PREFIX
+#
+# VARIANT=release|asan|tsan and CC=gcc|clang choose a build; each has a folder of its own.
+
+VARIANT ?= release
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+OUT     := build/$(if $(filter gcc,$(notdir $(CC))),,$(notdir $(CC))-)$(VARIANT)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+WERROR  ?=
+ARGS    ?=
+
+BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wcast-qual -Wpointer-arith \
+        -Wformat=2 -Wvla $(if $(WERROR),-Werror)
+OPT.release := -O2 -g
+OPT.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT.tsan    := -O1 -g -fsanitize=thread
+OPT         := $(OPT.$(VARIANT))
+
+CFLAGS_ALL  := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) -ffp-contract=off -pthread $(CFLAGS)
+LDFLAGS_ALL := $(filter -fsanitize=%,$(OPT)) -pthread $(LDFLAGS)
+
+# ---- Sources: everything below the layer folders, by wildcard; a program is a file named after it. ----
+PROGRAMS := nightbenchd nightbench nightbench-keeper nightbench-safe nightbench-sim nightbench-data
+MAIN.nightbenchd       := daemon/nightbenchd.c
+MAIN.nightbench        := daemon/client/nightbench.c
+MAIN.nightbench-keeper := daemon/keeper/nightbench_keeper.c
+MAIN.nightbench-safe   := daemon/keeper/nightbench_safe.c
+MAIN.nightbench-sim    := drivers/sim/nightbench_sim.c
+MAIN.nightbench-data   := chip/frontend/nightbench_data.c
+MAINS := $(foreach p,$(PROGRAMS),$(MAIN.$(p)))
+
+SRC := $(filter-out $(MAINS),$(wildcard daemon/base/*.c daemon/*.c daemon/client/*.c daemon/keeper/*.c \
+       instruments/*.c drivers/*.c drivers/sim/*.c chip/*.c chip/frontend/*.c sweeps/*.c db/*.c web/*.c))
+OBJ := $(SRC:%.c=$(OUT)/%.o)
+LIB := $(OUT)/libnightbench.a
+
+LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3f -lm
+
+.PHONY: all deps data demo test unit sanitized lint bench install clean programs format FORCE
+all: programs
+programs: $(PROGRAMS:%=$(OUT)/%)
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# The revision is compiled into one object, which alone is rebuilt when it changes.
+$(OUT)/daemon/base/build.o: CFLAGS += -DNIGHTBENCH_BUILD='"$(BUILD_ID)"'
+$(OUT)/daemon/base/build.o: $(OUT)/build-id
+$(OUT)/build-id: FORCE
+	@mkdir -p $(OUT); echo '$(BUILD_ID)' | cmp -s - $@ || echo '$(BUILD_ID)' > $@
+FORCE:
+
+# The analog model is arithmetic in bulk: let the compiler vectorise it; still strict IEEE (bit-reproducible).
+$(OUT)/drivers/sim/chip_%.o $(OUT)/chip/reference.o: OPT += $(if $(filter release,$(VARIANT)),-O3)
+
+$(LIB): $(OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+define PROGRAM
+$(OUT)/$(1): $(OUT)/$(MAIN.$(1):.c=.o) $(LIB)
+	$(CC) $(LDFLAGS_ALL) $$^ $(LIBS) -o $$@
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call PROGRAM,$(p))))
+
+# ---- Tests ----
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+$(OUT)/tests/unit/%: tests/unit/%.c $(LIB)
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -lcmocka -o $@
+
+BENCHES := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+$(OUT)/tests/bench/%: tests/bench/%.c $(LIB)
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
+
+unit: deps
+	@$(MAKE) --no-print-directory $(UNIT) programs
+	@tests/run --out $(OUT) --only unit
+
+test: deps
+	@$(MAKE) --no-print-directory data
+	@$(MAKE) --no-print-directory $(UNIT) programs
+	@tests/run --out $(OUT)
+
+# The same tests under a sanitizer (VARIANT=asan or tsan).
+sanitized: deps
+	@$(MAKE) --no-print-directory $(DATA)
+	@$(MAKE) --no-print-directory $(UNIT) programs
+	@tests/run --out $(OUT) --sanitized
+
+lint: deps
+	@tests/lint/all
+
+bench: deps data
+	@$(MAKE) --no-print-directory $(BENCHES) programs
+	@tests/bench/run $(OUT)
+
+# ---- Set-up ----
+deps:
+	@tests/deps
+
+DATA := data/vad-test.nbds
+data: $(DATA)
+$(DATA): configs/datasets/vad-test.json configs/datasets/fetch.sh | deps
+	@$(MAKE) --no-print-directory $(OUT)/nightbench-data
+	@configs/datasets/fetch.sh configs/datasets/vad-test.json data
+	@$(OUT)/nightbench-data configs/datasets/vad-test.json --packages data/packages --out $@
+
+demo: deps
+	@$(MAKE) --no-print-directory data
+	@$(MAKE) --no-print-directory programs
+	@$(OUT)/nightbench run configs/campaigns/adelia-vad-evening.json $(ARGS) --db nightbench.db
+
+install: programs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nightbench
+	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(DESTDIR)$(PREFIX)/bin
+	cp -r configs $(DESTDIR)$(PREFIX)/share/nightbench/
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build
+
+-include $(OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(BENCHES:=.d)
