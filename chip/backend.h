@@ -29,7 +29,8 @@ struct inference {
     uint32_t err_bits;                   /* the chip's ERR register after the run; 0 for reference */
 };
 
-/* One tensor of one sample (layer by layer). kind: enum record_tensor_kind. Data little-endian, borrowed for the call. */
+/* One tensor of one sample (layer by layer). kind: enum record_tensor_kind. Data little-endian, borrowed for
+ * the call. */
 struct backend_tensor {
     int layer, kind, core, shape[3], type_bits;
     const char *layer_name;
@@ -41,12 +42,15 @@ typedef int (*backend_tensor_fn)(void *context, const struct backend_tensor *ten
 struct backend {
     const char *name; /* "chip", "reference", "recording" */
     void *context;
-    /* Compiles and loads; on the chip this writes over SPI and reads back what can be read. network and mapping are borrowed until
-     * the next load or close. Loading with other adc settings keeps the weights and rewrites scales only, where that is enough. */
+    /* Compiles and loads; on the chip this writes over SPI and reads back what can be read. network and
+     * mapping are borrowed until the next load or close. Loading with other adc settings keeps the weights
+     * and rewrites scales only, where that is enough. */
     int (*load)(void *context, const struct network *network, const struct mapping *mapping,
                 const struct adc_config *adc, struct error *err);
-    /* Runs count inputs (each network input size bytes). ret[i] for each. Errors: HANG, LINK, TIMEOUT, MISMATCH. */
-    int (*infer)(void *context, const uint8_t *const *input, int count, struct inference *ret, struct error *err);
+    /* Runs count inputs (each network input size bytes). ret[i] for each. Errors: HANG, LINK, TIMEOUT,
+     * MISMATCH. */
+    int (*infer)(void *context, const uint8_t *const *input, int count, struct inference *ret,
+                 struct error *err);
     /* Runs one input and hands over its tensors in layer order. */
     int (*tensors)(void *context, const uint8_t *input, backend_tensor_fn sink, void *sink_context,
                    struct error *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * command: what the web layer may ask of the daemon. Commands go into the daemon's queue and return when they are accepted;
- * documents are built from immutable snapshots, so that no HTTP thread ever waits for an instrument. All calls may come from any
- * thread. Returned trees are the caller's: cJSON_Delete().
+ * command: what the web layer may ask of the daemon. Commands go into the daemon's queue and return when they
+ * are accepted; documents are built from immutable snapshots, so that no HTTP thread ever waits for an
+ * instrument. All calls may come from any thread. Returned trees are the caller's: cJSON_Delete().
  */
 #ifndef DAEMON_COMMAND_H
 #define DAEMON_COMMAND_H
@@ -28,22 +28,26 @@ struct command_start {
 
 struct command {
     void *context;
-    /* Current state: {"state":"running","run":ULID,"bench":..,"progress":{..},"rails":[..],"clock":"virtual",...}. */
+    /* Current state:
+     * {"state":"running","run":ULID,"bench":..,"progress":{..},"rails":[..],"clock":"virtual",...}. */
     int (*status)(void *context, cJSON **ret, struct error *err);
-    int (*bench)(void *context, cJSON **ret, struct error *err);       /* bench file, identities, rails, limits */
-    int (*chips)(void *context, cJSON **ret, struct error *err);       /* profile, chip in the socket, die id */
-    int (*campaigns)(void *context, cJSON **ret, struct error *err);   /* the files of configs/campaigns */
+    int (*bench)(void *context, cJSON **ret, struct error *err); /* bench file, identities, rails, limits */
+    int (*chips)(void *context, cJSON **ret, struct error *err); /* profile, chip in the socket, die id */
+    int (*campaigns)(void *context, cJSON **ret, struct error *err); /* the files of configs/campaigns */
     /* Explains a campaign: {"ok":false,"problems":[{pointer,reason,hint}]}. path or text, the other NULL. */
     int (*check)(void *context, const char *path, const char *text, cJSON **ret, struct error *err);
-    /* {"steps":[..],"points":n,"samples":n,"duration_s":..,"bytes":..,"setpoints":[..]} or problems as check. */
+    /* {"steps":[..],"points":n,"samples":n,"duration_s":..,"bytes":..,"setpoints":[..]} or problems as check.
+     */
     int (*plan)(void *context, const char *path, const char *text, cJSON **ret, struct error *err);
-    int (*start)(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT], struct error *err);
+    int (*start)(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                 struct error *err);
     int (*stop)(void *context, struct error *err);  /* after this point, ordered power-down */
     int (*abort)(void *context, struct error *err); /* now, ordered power-down */
     int (*estop)(void *context, const char *who, struct error *err);
     int (*compare)(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err);
-    /* Events after `after` (0: from now) into out[max]; returns the count, 0 when there are none yet. wake_fd() is an eventfd-like
-     * descriptor for poll that is readable whenever new events may exist; one per subscriber. */
+    /* Events after `after` (0: from now) into out[max]; returns the count, 0 when there are none yet.
+     * wake_fd() is an eventfd-like descriptor for poll that is readable whenever new events may exist; one
+     * per subscriber. */
     int (*events)(void *context, uint64_t after, struct daemon_event *out, int max);
     int (*subscribe)(void *context, void (*wake)(void *wake_context), void *wake_context);
     void (*unsubscribe)(void *context, void *wake_context);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * bench: the instruments, rails, test bus and SPI bridge of one socket, by role. Opening a bench starts one port per
- * physical link (in this process for links that only measure, in the keeper for links that can energise). Everything that a
- * sweep does to hardware goes through a bench_client: one per actor thread (runner, sampler).
+ * bench: the instruments, rails, test bus and SPI bridge of one socket, by role. Opening a bench starts one
+ * port per physical link (in this process for links that only measure, in the keeper for links that can
+ * energise). Everything that a sweep does to hardware goes through a bench_client: one per actor thread
+ * (runner, sampler).
  */
 #ifndef INSTRUMENTS_BENCH_H
 #define INSTRUMENTS_BENCH_H
@@ -17,11 +18,12 @@ enum { BENCH_INSTRUMENTS_MAX = 32, BENCH_CHANNELS_MAX = 128, BENCH_NAME_MAX = 48
 
 enum instrument_class { CLASS_PSU, CLASS_SMU, CLASS_DMM, CLASS_SPI, CLASS_CHAMBER, CLASS_LA };
 
-/* One settable or readable output/input of an instrument, with what the dialect states about it. Immutable after load. */
+/* One settable or readable output/input of an instrument, with what the dialect states about it. Immutable
+ * after load. */
 struct bench_channel {
-    int index;      /* in struct bench_file */
-    int instrument; /* index of its instrument */
-    int number;     /* the instrument's own channel number, from 1 */
+    int index;                 /* in struct bench_file */
+    int instrument;            /* index of its instrument */
+    int number;                /* the instrument's own channel number, from 1 */
     char name[BENCH_NAME_MAX]; /* "psu1.1" */
     char rail[BENCH_NAME_MAX]; /* net it feeds, or "" */
     bool can_source;
@@ -49,8 +51,10 @@ struct bench_file {
     char *json; /* canonical text, for the run's snapshot */
 };
 
-/* Reads and checks a bench file and the dialects it names; every mistake goes into problems. Caller: bench_file_free. */
-int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems, struct error *err);
+/* Reads and checks a bench file and the dialects it names; every mistake goes into problems. Caller:
+ * bench_file_free. */
+int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems,
+                    struct error *err);
 void bench_file_free(struct bench_file *file);
 /* Channel that feeds a rail, by rail name; NULL when none. */
 const struct bench_channel *bench_file_rail(const struct bench_file *file, const char *rail);
@@ -61,11 +65,12 @@ struct bench_client;
 struct bench_options {
     struct clock *clock;
     const char *keeper_socket; /* Unix socket of the keeper */
-    const char *links_path;    /* the simulator's links.json, for resources "sim:"; NULL without a simulator */
-    const char *trace_dir;     /* wire traces, NULL none */
+    const char *links_path; /* the simulator's links.json, for resources "sim:"; NULL without a simulator */
+    const char *trace_dir;  /* wire traces, NULL none */
 };
 
-/* Opens every port, connects, checks identities. On failure nothing stays open. file is borrowed for the bench's life. */
+/* Opens every port, connects, checks identities. On failure nothing stays open. file is borrowed for the
+ * bench's life. */
 int bench_open(const struct bench_file *file, const struct bench_options *options, struct bench **ret_bench,
                struct error *err);
 void bench_close(struct bench *bench);
@@ -76,7 +81,8 @@ int bench_client_open(struct bench *bench, struct clock_actor *actor, struct ben
                       struct error *err);
 void bench_client_close(struct bench_client *client);
 struct bench *bench_of(const struct bench_client *client);
-/* Makes every present and later call of this client return ERR_CANCELLED until cleared (abort). Any thread. */
+/* Makes every present and later call of this client return ERR_CANCELLED until cleared (abort). Any thread.
+ */
 void bench_client_cancel(struct bench_client *client, bool cancelled);
 int64_t bench_now(const struct bench_client *client);
 int bench_wait(struct bench_client *client, int64_t duration_ns, struct error *err);
@@ -85,24 +91,30 @@ int bench_wait(struct bench_client *client, int64_t duration_ns, struct error *e
 struct bench_identity {
     char vendor[64], model[64], serial[64], firmware[64];
 };
-int bench_identity(struct bench_client *client, int instrument, struct bench_identity *ret, struct error *err);
+int bench_identity(struct bench_client *client, int instrument, struct bench_identity *ret,
+                   struct error *err);
 /* Raw command to a SCPI instrument; answer "" when the command is no query. */
 int bench_query(struct bench_client *client, int instrument, const char *command, char *answer, size_t size,
                 struct error *err);
 
-/* ---- Supplies and sources (CLASS_PSU, CLASS_SMU). Volts and amperes; limits of the dialect are enforced here and in the
- * keeper (ERR_RANGE), output on without a registered undo is refused by the keeper (ERR_REFUSED). ---- */
+/* ---- Supplies and sources (CLASS_PSU, CLASS_SMU). Volts and amperes; limits of the dialect are enforced
+ * here and in the keeper (ERR_RANGE), output on without a registered undo is refused by the keeper
+ * (ERR_REFUSED). ---- */
 int psu_set_voltage(struct bench_client *c, const struct bench_channel *ch, double volt_v, struct error *err);
-int psu_set_current_limit(struct bench_client *c, const struct bench_channel *ch, double limit_a, struct error *err);
-/* Programs OVP (V) and OCP (on/off at the current limit) and reads them back; NAN: leave. UNSUPPORTED where absent. */
-int psu_set_protection(struct bench_client *c, const struct bench_channel *ch, double ovp_v, bool ocp, struct error *err);
+int psu_set_current_limit(struct bench_client *c, const struct bench_channel *ch, double limit_a,
+                          struct error *err);
+/* Programs OVP (V) and OCP (on/off at the current limit) and reads them back; NAN: leave. UNSUPPORTED where
+ * absent. */
+int psu_set_protection(struct bench_client *c, const struct bench_channel *ch, double ovp_v, bool ocp,
+                       struct error *err);
 /* Switches and reads back. */
 int psu_output(struct bench_client *c, const struct bench_channel *ch, bool on, struct error *err);
 struct psu_state {
     bool on, limiting, tripped;
     double set_v, limit_a;
 };
-int psu_read_state(struct bench_client *c, const struct bench_channel *ch, struct psu_state *ret, struct error *err);
+int psu_read_state(struct bench_client *c, const struct bench_channel *ch, struct psu_state *ret,
+                   struct error *err);
 int psu_clear_trip(struct bench_client *c, const struct bench_channel *ch, struct error *err);
 
 /* ---- Measuring. Issues every read before it collects any. ---- */
@@ -116,7 +128,8 @@ struct bench_read {
 /* Returns 0 when all succeeded, else the first error (err names it); each item says for itself. */
 int bench_read_many(struct bench_client *client, struct bench_read *reads, int count, struct error *err);
 /* Meter setting: range_v (NAN auto), nplc. */
-int dmm_configure(struct bench_client *c, const struct bench_channel *ch, double range_v, double nplc, struct error *err);
+int dmm_configure(struct bench_client *c, const struct bench_channel *ch, double range_v, double nplc,
+                  struct error *err);
 
 /* ---- SPI ---- */
 /* Bus of the socket for this client's thread. */
@@ -126,13 +139,14 @@ int spi_set_clock(struct bench_client *client, double hz, double *ret_hz, struct
 int spi_drive(struct bench_client *client, bool on, struct error *err);
 
 /* ---- Safety: the keeper's undo list ---- */
-/* Registers, before it is done, how an energising act is undone: kind "output_off" for a channel, "spi_release" for the
- * bridge. Steps of a higher barrier number run first; inside a barrier they may run in parallel. emergency_barrier orders e-stop. */
+/* Registers, before it is done, how an energising act is undone: kind "output_off" for a channel,
+ * "spi_release" for the bridge. Steps of a higher barrier number run first; inside a barrier they may run in
+ * parallel. emergency_barrier orders e-stop. */
 enum undo_kind { UNDO_OUTPUT_OFF, UNDO_SPI_RELEASE };
-int bench_undo_register(struct bench_client *client, int kind, const struct bench_channel *channel, int barrier,
-                        int emergency_barrier, struct error *err);
-/* Runs the whole list through the keeper and waits for it (ordered power-down), or in emergency order. ret_missed: steps
- * whose read-back did not confirm. */
+int bench_undo_register(struct bench_client *client, int kind, const struct bench_channel *channel,
+                        int barrier, int emergency_barrier, struct error *err);
+/* Runs the whole list through the keeper and waits for it (ordered power-down), or in emergency order.
+ * ret_missed: steps whose read-back did not confirm. */
 int bench_safe(struct bench_client *client, bool emergency, int *ret_missed, struct error *err);
 
 #endif

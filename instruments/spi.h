@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * spi: what a SPI bridge to the socket offers, as a bus of half-duplex transactions (CS low, write tx, read rx, CS high).
- * The chip runtime sees this interface and nothing else, so it runs over any bridge, over a keeper or in a test.
+ * spi: what a SPI bridge to the socket offers, as a bus of half-duplex transactions (CS low, write tx, read
+ * rx, CS high). The chip runtime sees this interface and nothing else, so it runs over any bridge, over a
+ * keeper or in a test.
  */
 #ifndef INSTRUMENTS_SPI_H
 #define INSTRUMENTS_SPI_H

@@ -24,7 +24,8 @@ enum { POLL_MAX = 14 };
 struct clock {
     bool is_virtual;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-    struct clock_page *page; /* NULL on a real clock */
+    struct clock_page *page;       /* NULL on a real clock */
+    _Atomic unsigned next_link;    /* slots are taken in turn, so that a re-opened link is never taken for the old one */
 };
 
 struct clock_actor {
@@ -366,7 +367,8 @@ int clock_link_open(struct clock_actor *actor, uint32_t key)
 {
     if (!actor->clock->is_virtual)
         return -1;
-    for (int i = 0; i < CLOCK_LINKS_MAX; i++) {
+    for (int tried = 0; tried < CLOCK_LINKS_MAX; tried++) {
+        int i = (int)(atomic_fetch_add(&actor->clock->next_link, 1) % CLOCK_LINKS_MAX);
         struct clock_link *link = &actor->clock->page->link[i];
         uint32_t unused = 0;
         if (!atomic_compare_exchange_strong(&link->in_use, &unused, LINK_CLAIMED))

@@ -3,26 +3,27 @@
  *
  * clock: every wait of a bench goes through here. A clock is real (the host's monotonic clock) or virtual
  * (time that the simulator's clock server moves). An ACTOR is one thread that waits on a clock: the runner,
- * a port, the sampler, the keeper's I/O thread. Threads that are not actors (recorder, HTTP, main) never wait here.
+ * a port, the sampler, the keeper's I/O thread. Threads that are not actors (recorder, HTTP, main) never wait
+ * here.
  *
  * How virtual time stays exact. All actors of all processes share one page (a memfd handed over the server's
- * Unix socket at registration). Each actor has an eventcount word in it: bit 0 = blocked, upper bits = a count that
- * every waker bumps. Whoever makes an actor's descriptor readable (a queue post, a message to another process, the
- * simulator's reply) writes first and calls clock_notify() after. An actor about to block reads its word, polls its
- * descriptors without waiting, and sets the blocked bit only if the word has not moved: a wake-up cannot be lost.
- * The server moves time only when every actor is blocked and every byte that left one end of a link was read at the
- * other (clock_link_*): then it performs exactly one event, the earliest by (time, rank, sequence): a reply that is due
- * or an actor's deadline. That makes two runs with one seed identical. An actor that is running holds time still;
- * so a wait for something outside the virtual world (disk, HTTP) takes no virtual time.
- * The registration socket's end of file frees the actor, so a killed process cannot hold time for ever; a process that is
- * stopped is removed with clock_evict().
+ * Unix socket at registration). Each actor has an eventcount word in it: bit 0 = blocked, upper bits = a
+ * count that every waker bumps. Whoever makes an actor's descriptor readable (a queue post, a message to
+ * another process, the simulator's reply) writes first and calls clock_notify() after. An actor about to
+ * block reads its word, polls its descriptors without waiting, and sets the blocked bit only if the word has
+ * not moved: a wake-up cannot be lost. The server moves time only when every actor is blocked and every byte
+ * that left one end of a link was read at the other (clock_link_*): then it performs exactly one event, the
+ * earliest by (time, rank, sequence): a reply that is due or an actor's deadline. That makes two runs with
+ * one seed identical. An actor that is running holds time still; so a wait for something outside the virtual
+ * world (disk, HTTP) takes no virtual time. The registration socket's end of file frees the actor, so a
+ * killed process cannot hold time for ever; a process that is stopped is removed with clock_evict().
  */
 #ifndef DAEMON_BASE_CLOCK_H
 #define DAEMON_BASE_CLOCK_H
 
 #include <poll.h>
-#include <stddef.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "daemon/base/error.h"
 
@@ -33,10 +34,17 @@
 
 enum { CLOCK_ACTORS_MAX = 64, CLOCK_LINKS_MAX = 128, CLOCK_NAME_MAX = 32, CLOCK_PAGE_VERSION = 1 };
 
-/* Fixed ranks: ties of equal virtual time are broken by rank, then by sequence. Ports take RANK_PORT + index. */
-enum clock_rank { CLOCK_RANK_RUNNER = 0, CLOCK_RANK_SAMPLER = 1, CLOCK_RANK_KEEPER = 2, CLOCK_RANK_PORT = 16 };
+/* Fixed ranks: ties of equal virtual time are broken by rank, then by sequence. Ports take RANK_PORT + index.
+ */
+enum clock_rank {
+    CLOCK_RANK_RUNNER = 0,
+    CLOCK_RANK_SAMPLER = 1,
+    CLOCK_RANK_KEEPER = 2,
+    CLOCK_RANK_PORT = 16
+};
 
-/* The shared page. Written by: server (now_ns), each actor (own slot), wakers (word), link ends (counters). */
+/* The shared page. Written by: server (now_ns), each actor (own slot), wakers (word), link ends (counters).
+ */
 struct clock_page {
     uint32_t version;
     _Atomic int64_t now_ns;
@@ -59,7 +67,8 @@ struct clock_page {
 struct clock;       /* one per process and bench; thread-safe after clock_open */
 struct clock_actor; /* one per thread; used by that thread alone */
 
-/* path NULL or "": real clock (never fails but for memory). Else the Unix socket of a virtual clock server. */
+/* path NULL or "": real clock (never fails but for memory). Else the Unix socket of a virtual clock server.
+ */
 int clock_open(const char *path, struct clock **ret_clock, struct error *err);
 void clock_close(struct clock *clock);
 bool clock_is_virtual(const struct clock *clock);
@@ -69,7 +78,8 @@ int64_t clock_now(const struct clock *clock);
 int64_t clock_host_now(void);
 /* Wall time, nanoseconds since the Unix epoch (host). */
 int64_t clock_wall_now(void);
-/* Asks the server to drop every actor and link of a process that is dead or stopped. No-op on a real clock. */
+/* Asks the server to drop every actor and link of a process that is dead or stopped. No-op on a real clock.
+ */
 int clock_evict(struct clock *clock, int pid, struct error *err);
 
 /* Registers the calling thread as an actor, in state running. */
@@ -78,16 +88,20 @@ int clock_actor_open(struct clock *clock, const char *name, int rank, struct clo
 void clock_actor_close(struct clock_actor *actor);
 /* Slot number that wakers in other processes need; -1 on a real clock. */
 int clock_actor_slot(const struct clock_actor *actor);
-/* The one blocking call: waits until a descriptor is ready (as poll) or deadline_ns of this clock (CLOCK_NEVER: none).
- * Returns the number of ready descriptors, 0 at the deadline, or a negative error code. A deadline in the past polls.
- * Up to 14 descriptors. host_limit_ns > 0 also ends the wait (returns ERR_TIMEOUT) after that much host time. */
-int clock_poll(struct clock_actor *actor, struct pollfd *fds, int count, int64_t deadline_ns, int64_t host_limit_ns);
-/* Waits until deadline_ns, or until the eventfd cut_fd (-1: none) is readable. 0, or ERR_CANCELLED when cut. */
+/* The one blocking call: waits until a descriptor is ready (as poll) or deadline_ns of this clock
+ * (CLOCK_NEVER: none). Returns the number of ready descriptors, 0 at the deadline, or a negative error code.
+ * A deadline in the past polls. Up to 14 descriptors. host_limit_ns > 0 also ends the wait (returns
+ * ERR_TIMEOUT) after that much host time. */
+int clock_poll(struct clock_actor *actor, struct pollfd *fds, int count, int64_t deadline_ns,
+               int64_t host_limit_ns);
+/* Waits until deadline_ns, or until the eventfd cut_fd (-1: none) is readable. 0, or ERR_CANCELLED when cut.
+ */
 int clock_sleep_until(struct clock_actor *actor, int64_t deadline_ns, int cut_fd);
 /* Must follow every act that makes a descriptor of that actor readable. slot -1: no-op. Any thread. */
 void clock_notify(struct clock *clock, int slot);
 
-/* Byte accounting of a link between an actor and the simulator (transports call these). -1 on a real clock. */
+/* Byte accounting of a link between an actor and the simulator (transports call these). -1 on a real clock.
+ */
 int clock_link_open(struct clock_actor *actor, uint32_t key);
 void clock_link_sent(struct clock *clock, int link, size_t bytes);
 void clock_link_received(struct clock *clock, int link, size_t bytes);
@@ -97,8 +111,8 @@ void clock_link_close(struct clock *clock, int link);
 enum clock_request { CLOCK_HELLO = 1, CLOCK_REGISTER = 2, CLOCK_KICK = 3, CLOCK_EVICT = 4, CLOCK_WAKE = 5 };
 struct clock_message {
     uint32_t request; /* HELLO: answered with the memfd (SCM_RIGHTS). REGISTER: answered with `slot`.
-                       * KICK: an actor has blocked and no other runs: look again. WAKE: server to actor, deadline reached.
-                       * EVICT: drop the process `value`; answered. */
+                       * KICK: an actor has blocked and no other runs: look again. WAKE: server to actor,
+                       * deadline reached. EVICT: drop the process `value`; answered. */
     int32_t slot;
     int32_t rank;
     int32_t value;

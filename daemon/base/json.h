@@ -60,14 +60,18 @@ struct json_at json_element(const struct json_at *at, int index);
 int json_count(const struct json_at *at);
 /* Reports every member of the object that is not in `known` (NULL-terminated) with the nearest known name. */
 void json_only(const struct json_at *at, const char *const *known);
-/* Typed readers: report a wrong type or range at the member, return fallback then. Absent optional: fallback. */
+/* Typed readers: report a wrong type or range at the member, return fallback then. Absent optional: fallback.
+ */
 const char *json_string(const struct json_at *at, const char *key, bool required, const char *fallback);
-double json_double(const struct json_at *at, const char *key, bool required, double min, double max, double fallback);
+double json_double(const struct json_at *at, const char *key, bool required, double min, double max,
+                   double fallback);
 int64_t json_integer(const struct json_at *at, const char *key, bool required, int64_t min, int64_t max,
                      int64_t fallback);
 bool json_boolean(const struct json_at *at, const char *key, bool required, bool fallback);
-/* Index of the member's string in `choices` (NULL-terminated), reporting the nearest one; fallback if absent. */
-int json_choice(const struct json_at *at, const char *key, bool required, const char *const *choices, int fallback);
+/* Index of the member's string in `choices` (NULL-terminated), reporting the nearest one; fallback if absent.
+ */
+int json_choice(const struct json_at *at, const char *key, bool required, const char *const *choices,
+                int fallback);
 /* Array of numbers into out[max]; returns the count, reports more than max or wrong types. */
 int json_doubles(const struct json_at *at, const char *key, bool required, double *out, int max);
 /* Nearest of `choices` (NULL-terminated) by edit distance, or NULL when nothing is near. */

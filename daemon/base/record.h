@@ -62,7 +62,8 @@ enum { RECORD_NAME_MAX = 64, RECORD_TEXT_MAX = 256 };
 
 /* Start of a run: identities are stable texts; *_json are complete snapshots. */
 struct record_run {
-    const char *ulid, *campaign, *plan_hash, *bench, *socket, *chip_serial, *chip_type, *operator_name, *backend;
+    const char *ulid, *campaign, *plan_hash, *bench, *socket, *chip_serial, *chip_type, *operator_name,
+        *backend;
     const char *build, *network_hash, *mapping_hash, *dataset_hash; /* "" where none */
     const char *plan_json, *bench_json, *chip_json, *tags;
     uint64_t seed;
@@ -81,9 +82,9 @@ struct record_step {
 
 /* Definition of a cell: canonical axis values, e.g. {"adc_bits":9,"adc_gain":4,"vdd_v":0.8}. */
 struct record_cell {
-    int step, index;        /* order of planning */
-    const char *axes_json;  /* canonical: keys sorted, shortest numbers */
-    const char *identity;   /* hex hash of axes + repeat + chip: joins runs in compare */
+    int step, index;       /* order of planning */
+    const char *axes_json; /* canonical: keys sorted, shortest numbers */
+    const char *identity;  /* hex hash of axes + repeat + chip: joins runs in compare */
     int repeat;
 };
 
@@ -159,20 +160,22 @@ struct record_event {
     int64_t time_ns, wall_ns;
 };
 
-/* The sink. Calls return when the record is in the bounded queue (they block while it is full: a sweep slows down, it
- * never drops); they fail only when the store has failed. `ack` waits until everything sent before is on disk. One run
- * at a time per sink; called from the runner and sampler threads. */
+/* The sink. Calls return when the record is in the bounded queue (they block while it is full: a sweep slows
+ * down, it never drops); they fail only when the store has failed. `ack` waits until everything sent before
+ * is on disk. One run at a time per sink; called from the runner and sampler threads. */
 struct record_sink {
     void *context;
     int (*run_begin)(void *context, const struct record_run *run, int64_t *ret_run_id, struct error *err);
-    int (*run_end)(void *context, const char *state, int code, const char *message, int64_t time_ns, struct error *err);
+    int (*run_end)(void *context, const char *state, int code, const char *message, int64_t time_ns,
+                   struct error *err);
     int (*step)(void *context, const struct record_step *step, struct error *err);
     int (*cell)(void *context, const struct record_cell *cell, struct error *err);
     int (*attempt)(void *context, const struct record_attempt *attempt, struct error *err);
     int (*reading)(void *context, const struct record_reading *reading, struct error *err);
     int (*samples)(void *context, const struct record_samples *samples, struct error *err);
     int (*tensor)(void *context, const struct record_tensor *tensor, struct error *err);
-    int (*calibration)(void *context, const struct record_calibration *cal, int64_t *ret_id, struct error *err);
+    int (*calibration)(void *context, const struct record_calibration *cal, int64_t *ret_id,
+                       struct error *err);
     int (*trace)(void *context, const struct record_trace *trace, struct error *err);
     int (*event)(void *context, const struct record_event *event, struct error *err);
     int (*ack)(void *context, struct error *err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * rng: counter-based random numbers (Philox4x32-10; Salmon et al., SC 2011), keyed by names and indices and never by
- * the order of draws, so that a result does not depend on threads, restarts or what was measured before.
+ * rng: counter-based random numbers (Philox4x32-10; Salmon et al., SC 2011), keyed by names and indices and
+ * never by the order of draws, so that a result does not depend on threads, restarts or what was measured
+ * before.
  */
 #ifndef DAEMON_BASE_RNG_H
 #define DAEMON_BASE_RNG_H

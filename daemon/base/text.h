@@ -12,7 +12,8 @@
 
 enum { ULID_TEXT = 27 };
 
-/* Engineering notation: "3.300 V", "12.5 mA", "180 pJ"; digits significant (1..9). Returns out. NaN prints "-". */
+/* Engineering notation: "3.300 V", "12.5 mA", "180 pJ"; digits significant (1..9). Returns out. NaN prints
+ * "-". */
 char *text_engineering(double value, const char *unit, int digits, char *out, size_t size);
 /* "47 s", "3 min 20 s", "2 h 05 min". */
 char *text_duration(double seconds, char *out, size_t size);
