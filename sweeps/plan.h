@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * plan: campaign x bench file x chip profile x what is known of the files -> steps and cells. Pure and
+ * deterministic: the same inputs give the same plan and the same hash, and no hardware is touched. Every
+ * set-point is held against the limits of chip and bench here, before anything is switched on; durations and
+ * bytes are estimated from what the dialects, the bridge and the mapping state, so that the estimate is the
+ * physics and not a guess. */
+#ifndef SWEEPS_PLAN_H
+#define SWEEPS_PLAN_H
+
+#include "daemon/base/text.h"
+#include "instruments/bench.h"
+#include "sweeps/assets.h"
+
+enum {
+    PLAN_CELLS_MAX = 20000,
+    PLAN_STEPS_MAX = CAMPAIGN_STEPS_MAX,
+    PLAN_AXES_TEXT_MAX = 320,
+    PLAN_SETPOINTS_MAX = 512
+};
+
+struct plan_cell {
+    int step, index;                 /* index within its step, in the order of planning */
+    int repeat;                      /* from 1 */
+    double value[CAMPAIGN_AXES_MAX]; /* by axis of the step's sweep */
+    char axes_json[PLAN_AXES_TEXT_MAX];
+    char identity[SHA256_HEX];        /* hash of step name, axes, repeat and chip type: what joins runs in a
+                                         comparison */
+    char skip[CAMPAIGN_NAME_MAX * 2]; /* reason why it is not measured, or "" */
+};
+
+struct plan_step {
+    const struct campaign_step *step;
+    int first_cell, cell_count; /* in plan.cell */
+    double duration_s;
+    double bytes; /* into the store */
+};
+
+/* One value that the plan will ask an output for, and the limit that it was held against. */
+struct plan_setpoint {
+    int step;
+    char rail[BENCH_NAME_MAX];
+    double volt_v, min_v, max_v; /* tighter of chip profile and instrument */
+    double limit_a;
+};
+
+struct plan {
+    const struct campaign *campaign;
+    int step_count, cell_count, setpoint_count;
+    struct plan_step step[PLAN_STEPS_MAX];
+    struct plan_cell *cell;
+    struct plan_setpoint setpoint[PLAN_SETPOINTS_MAX];
+    int64_t sample_count; /* inferences that will be recorded */
+    double duration_s, bytes;
+    char hash[SHA256_HEX];
+};
+
+struct plan_inputs {
+    const struct campaign *campaign;
+    const struct bench_file *bench;
+    const struct chip_profile *profile;
+    const struct assets *assets;
+    int backend;   /* enum campaign_backend */
+    uint64_t seed; /* 0: the campaign's */
+};
+
+/* Mistakes that need bench, chip or files to be seen go into problems (pointer into the campaign). */
+int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
+               struct error *err);
+void plan_free(struct plan *plan);
+/* {"hash","steps":[{index,kind,name,points,skipped,duration_s,bytes}],"points","samples","duration_s","bytes","setpoints":[..]}.
+ * The caller's: cJSON_Delete(). NULL when out of memory. */
+cJSON *plan_json(const struct plan *plan);
+/* The same for people, one line a step. */
+int plan_text(const struct plan *plan, struct strbuf *out);
+
+#endif

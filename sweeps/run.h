@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * run: executes a plan on a bench and hands everything it learns to a sink. Runs in the runner thread, which
+ * is an actor of the bench's clock. On any way out (end, error, stop, abort, a bug of ours) the outputs go
+ * down in order and that is verified by read back and recorded. */
+#ifndef SWEEPS_RUN_H
+#define SWEEPS_RUN_H
+
+#include <stdatomic.h>
+
+#include "daemon/base/record.h"
+#include "sweeps/plan.h"
+
+enum { RUN_ROW_MAX = 160, RUN_STATE_MAX = 24 };
+
+/* Word that other threads write: the runner looks at it between batches of samples and between points. For
+ * ABORT also call bench_client_cancel(client, true), which cuts what is under way. */
+enum run_command { RUN_GO, RUN_STOP, RUN_ABORT };
+
+/* Passed to the progress callback, in the runner's thread; borrowed for the call. */
+struct run_progress {
+    const char *state; /* "running", "stopping", "aborting", "powering_down", then an end state */
+    int step, step_count;
+    const char *step_kind, *step_name;
+    int point, point_count;        /* within the step; 0 of 0 where it has none */
+    int points_done, points_total; /* of the run */
+    int64_t samples_done, samples_total;
+    int retries;
+    double elapsed_s, eta_s; /* bench time */
+    const char *row;         /* last line of the live table, or "" */
+    int cell, verdict;       /* of the point that has just ended; cell -1 when this is no end of a point */
+};
+typedef void (*run_progress_fn)(void *context, const struct run_progress *progress);
+
+/* What an interrupted run has recorded of one point: the run does not measure it again. */
+struct run_done {
+    int step, cell, attempts, verdict;
+    double accuracy; /* NaN when unknown */
+};
+
+struct run_context {
+    const struct plan *plan;
+    const struct bench_file *bench_file;
+    const struct chip_profile *profile;
+    const struct assets *assets;
+    int backend; /* enum campaign_backend; REFERENCE needs no bench and no client */
+    uint64_t seed;
+
+    struct clock *clock;
+    struct clock_actor *actor;   /* the runner's own */
+    struct bench *bench;         /* NULL with the reference */
+    struct bench_client *client; /* the runner's own; NULL with the reference */
+    const struct record_sink *sink;
+    _Atomic int *command; /* enum run_command */
+    run_progress_fn progress;
+    void *progress_context;
+
+    const char *ulid, *operator_name, *tags, *build, *bench_json,
+        *chip_json;              /* for the record; "" where none */
+    const struct run_done *done; /* of an interrupted run, or NULL */
+    int done_count;
+};
+
+/* How it ended. state: "completed", "failed", "stopped", "aborted", "tripped". */
+struct run_result {
+    char state[RUN_STATE_MAX];
+    char chip_serial[CAMPAIGN_NAME_MAX]; /* die as it identified itself, or "" */
+    int code;                            /* enum error_code */
+    int points, passed, failed, marginal, errors, skipped;
+    int64_t samples;
+    double duration_s; /* bench time */
+    bool safe;         /* every output was read back as off */
+};
+
+/* Returns 0 when the plan ran to its end, else the error that ended it; *ret_result is always filled. */
+int run_execute(const struct run_context *context, struct run_result *ret_result, struct error *err);
+
+#endif
