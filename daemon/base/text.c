@@ -87,34 +87,42 @@ char *text_bytes(double bytes, char *out, size_t size)
     return out;
 }
 
+/* Printable form of one byte into out[5]; returns its length. */
+static size_t escape_byte(unsigned char byte, char out[5])
+{
+    if (byte == '\n')
+        snprintf(out, 5, "\\n");
+    else if (byte == '\r')
+        snprintf(out, 5, "\\r");
+    else if (byte == '\\')
+        snprintf(out, 5, "\\\\");
+    else if (byte < ' ' || byte > '~')
+        snprintf(out, 5, "\\x%02x", byte);
+    else
+        snprintf(out, 5, "%c", byte);
+    return strlen(out);
+}
+
 char *text_escape(const void *data, size_t length, char *out, size_t size)
 {
     const unsigned char *in = data;
-    size_t used = 0;
+    size_t used = 0, total = 0, limit;
+    char one[5];
 
     if (size == 0)
         return out;
+    for (size_t i = 0; i < length && total < size; i++)
+        total += escape_byte(in[i], one);
+    limit = total < size ? size - 1 : size < 4 ? 0 : size - 4; /* leaves room for "..." when not all fits */
     for (size_t i = 0; i < length; i++) {
-        char one[5] = { (char)in[i] };
-        size_t n, reserve = i + 1 < length ? 3 : 0; /* room for "..." while more may follow */
+        size_t n = escape_byte(in[i], one);
 
-        if (in[i] == '\n')
-            snprintf(one, sizeof one, "\\n");
-        else if (in[i] == '\r')
-            snprintf(one, sizeof one, "\\r");
-        else if (in[i] == '\\')
-            snprintf(one, sizeof one, "\\\\");
-        else if (in[i] < ' ' || in[i] > '~')
-            snprintf(one, sizeof one, "\\x%02x", in[i]);
-        n = strlen(one);
-        if (used + n + reserve >= size) {
-            snprintf(out + used, size - used, "...");
-            return out;
-        }
+        if (used + n > limit)
+            break;
         memcpy(out + used, one, n);
         used += n;
     }
-    out[used] = '\0';
+    snprintf(out + used, size - used, "%s", total < size ? "" : "...");
     return out;
 }
 
