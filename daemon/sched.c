@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * sched: the runner thread of one bench and the snapshot of its run.
+ */
+#include "daemon/sched.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/build.h"
+#include "daemon/base/log.h"
+#include "daemon/job.h"
+
+enum { KEYS_KEPT = 64, KEY_MAX = 80, RECENT_ROWS = 64 };
+
+/* What everybody may see of a run. Plain values: copied whole. */
+struct snapshot {
+    char state[RUN_STATE_MAX]; /* "idle", "starting", then those of struct run_progress and run_result */
+    char ulid[ULID_TEXT], campaign[CAMPAIGN_NAME_MAX], chip_serial[CAMPAIGN_NAME_MAX];
+    char step_kind[32], step_name[CAMPAIGN_NAME_MAX], backend[16];
+    int step, step_count, point, point_count, points_done, points_total, retries;
+    int64_t samples_done, samples_total;
+    double elapsed_s, eta_s;
+    int64_t host_begin_ns;
+    char message[ERROR_TEXT_MAX];
+    int code;
+    bool safe;
+};
+
+struct accepted_key {
+    char key[KEY_MAX], ulid[ULID_TEXT];
+};
+
+struct sched {
+    struct sched_setup setup;
+    pthread_t runner;
+    _Atomic int command; /* enum run_command, read by the runner inside run_execute */
+
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t wake;
+    bool quit, busy;
+    struct job job; /* accepted, owned by the runner while busy */
+    char operator_name[64], tags[128], ulid[ULID_TEXT];
+    struct bench_client *client; /* of the run under way, for cancel */
+    struct snapshot snapshot;
+    struct accepted_key keys[KEYS_KEPT]; /* ring */
+    unsigned next_key;
+};
+
+static void set_state(struct sched *sched, const char *state)
+{
+    char json[128];
+
+    pthread_mutex_lock(&sched->lock);
+    snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "%s", state);
+    snprintf(json, sizeof json, "{\"state\":\"%s\",\"run\":\"%s\"}", state, sched->snapshot.ulid);
+    pthread_mutex_unlock(&sched->lock);
+    events_post(sched->setup.events, "state", json);
+}
+
+/* Runner's thread. Copies what it is told into the snapshot and tells the streams. */
+static void on_progress(void *context, const struct run_progress *progress)
+{
+    struct sched *sched = context;
+    struct snapshot *s = &sched->snapshot;
+    char row[2 * RUN_ROW_MAX], json[1024];
+    bool new_state;
+
+    pthread_mutex_lock(&sched->lock);
+    new_state = strcmp(s->state, progress->state) != 0;
+    snprintf(s->state, sizeof s->state, "%s", progress->state);
+    snprintf(s->step_kind, sizeof s->step_kind, "%s", progress->step_kind);
+    snprintf(s->step_name, sizeof s->step_name, "%s", progress->step_name);
+    s->step = progress->step;
+    s->step_count = progress->step_count;
+    s->point = progress->point;
+    s->point_count = progress->point_count;
+    s->points_done = progress->points_done;
+    s->points_total = progress->points_total;
+    s->samples_done = progress->samples_done;
+    s->samples_total = progress->samples_total;
+    s->retries = progress->retries;
+    s->elapsed_s = progress->elapsed_s;
+    s->eta_s = progress->eta_s;
+    pthread_mutex_unlock(&sched->lock);
+
+    cJSON *text = cJSON_CreateString(progress->row);
+    char *quoted = text != NULL ? json_print(text, false) : NULL;
+    snprintf(row, sizeof row, "%s", quoted != NULL ? quoted : "\"\"");
+    free(quoted);
+    cJSON_Delete(text);
+    snprintf(
+        json, sizeof json,
+        "{\"run\":\"%s\",\"state\":\"%s\",\"step\":%d,\"steps\":%d,\"kind\":\"%s\",\"name\":\"%s\",\"points_"
+        "done\":%d,"
+        "\"points_total\":%d,\"samples_done\":%lld,\"samples_total\":%lld,\"elapsed_s\":%.3f,\"eta_s\":%.3f,"
+        "\"cell\":%d,\"verdict\":\"%s\",\"row\":%s}",
+        s->ulid, progress->state, progress->step, progress->step_count, progress->step_kind,
+        progress->step_name, progress->points_done, progress->points_total, (long long)progress->samples_done,
+        (long long)progress->samples_total, progress->elapsed_s,
+        isfinite(progress->eta_s) ? progress->eta_s : 0.0, progress->cell, verdict_name(progress->verdict),
+        row);
+    events_post(sched->setup.events, progress->cell >= 0 ? "point" : new_state ? "state" : "progress", json);
+}
+
+static int execute(struct sched *sched, struct clock_actor *actor, struct run_result *ret_result,
+                   struct error *err)
+{
+    const struct sched_setup *setup = &sched->setup;
+    struct bench_client *client = NULL;
+    bool on_bench = sched->job.backend != CAMPAIGN_REFERENCE;
+    int code;
+
+    if (on_bench) {
+        code = bench_client_open(setup->bench, actor, &client, err);
+        if (code != 0)
+            return code;
+        pthread_mutex_lock(&sched->lock);
+        sched->client = client;
+        pthread_mutex_unlock(&sched->lock);
+    }
+    struct run_context context = {
+        .plan = sched->job.plan,
+        .bench_file = sched->job.bench_file,
+        .profile = sched->job.profile,
+        .assets = sched->job.assets,
+        .backend = sched->job.backend,
+        .seed = sched->job.seed,
+        .clock = setup->clock,
+        .actor = actor,
+        .bench = on_bench ? setup->bench : NULL,
+        .client = client,
+        .sink = recorder_sink(setup->recorder),
+        .command = &sched->command,
+        .progress = on_progress,
+        .progress_context = sched,
+        .ulid = sched->ulid,
+        .operator_name = sched->operator_name,
+        .tags = sched->tags,
+        .build = build_revision,
+        .bench_json = sched->job.bench_file->json,
+        .chip_json = "",
+    };
+    code = run_execute(&context, ret_result, err);
+    pthread_mutex_lock(&sched->lock);
+    sched->client = NULL;
+    pthread_mutex_unlock(&sched->lock);
+    bench_client_close(client);
+    return code;
+}
+
+static void run_one(struct sched *sched)
+{
+    struct run_result result = { .state = "failed", .safe = false };
+    struct error err = { .code = 0 };
+    struct clock_actor *actor = NULL;
+    char json[256];
+
+    int code = clock_actor_open(sched->setup.clock, "runner", CLOCK_RANK_RUNNER, &actor, &err);
+    if (code == 0)
+        code = execute(sched, actor, &result, &err);
+    clock_actor_close(actor);
+    if (code != 0)
+        log_error("run ended", &err);
+
+    pthread_mutex_lock(&sched->lock);
+    struct snapshot *s = &sched->snapshot;
+    snprintf(s->state, sizeof s->state, "%s", result.state);
+    snprintf(s->message, sizeof s->message, "%s", code != 0 ? err.message : "");
+    if (result.chip_serial[0] != '\0')
+        snprintf(s->chip_serial, sizeof s->chip_serial, "%s", result.chip_serial);
+    s->code = code;
+    s->safe = result.safe;
+    s->eta_s = 0;
+    s->elapsed_s = result.duration_s;
+    job_close(&sched->job);
+    sched->busy = false;
+    snprintf(json, sizeof json, "{\"state\":\"%s\",\"run\":\"%s\",\"end\":true,\"code\":\"%s\",\"safe\":%s}",
+             result.state, s->ulid, code != 0 ? error_name(code) : "", result.safe ? "true" : "false");
+    pthread_cond_broadcast(&sched->wake);
+    pthread_mutex_unlock(&sched->lock);
+    events_post(sched->setup.events, "state", json);
+}
+
+static void *runner_main(void *context)
+{
+    struct sched *sched = context;
+
+    pthread_mutex_lock(&sched->lock);
+    while (!sched->quit) {
+        if (!sched->busy) {
+            pthread_cond_wait(&sched->wake, &sched->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&sched->lock);
+        run_one(sched);
+        pthread_mutex_lock(&sched->lock);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    return NULL;
+}
+
+int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct error *err)
+{
+    struct sched *sched = calloc(1, sizeof *sched);
+
+    if (sched == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the scheduler");
+    sched->setup = *setup;
+    snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "idle");
+    sched->snapshot.safe = true;
+    pthread_mutex_init(&sched->lock, NULL);
+    pthread_cond_init(&sched->wake, NULL);
+    int code = pthread_create(&sched->runner, NULL, runner_main, sched);
+    if (code != 0) {
+        pthread_cond_destroy(&sched->wake);
+        pthread_mutex_destroy(&sched->lock);
+        free(sched);
+        return error_set_errno(err, code, "cannot start the runner thread");
+    }
+    *ret_sched = sched;
+    return 0;
+}
+
+void sched_close(struct sched *sched)
+{
+    if (sched == NULL)
+        return;
+    (void)sched_abort(sched, NULL);
+    pthread_mutex_lock(&sched->lock);
+    while (sched->busy)
+        pthread_cond_wait(&sched->wake, &sched->lock);
+    sched->quit = true;
+    pthread_cond_broadcast(&sched->wake);
+    pthread_mutex_unlock(&sched->lock);
+    pthread_join(sched->runner, NULL);
+    pthread_cond_destroy(&sched->wake);
+    pthread_mutex_destroy(&sched->lock);
+    free(sched);
+}
+
+/* With the lock held: the ULID that this key was answered with, or NULL. */
+static const char *find_key(const struct sched *sched, const char *key)
+{
+    if (key == NULL || key[0] == '\0')
+        return NULL;
+    for (int i = 0; i < KEYS_KEPT; i++) {
+        if (strcmp(sched->keys[i].key, key) == 0)
+            return sched->keys[i].ulid;
+    }
+    return NULL;
+}
+
+static int backend_from_name(const char *name, int *ret_backend, struct error *err)
+{
+    if (name == NULL || strcmp(name, "chip") == 0)
+        *ret_backend = CAMPAIGN_CHIP;
+    else if (strcmp(name, "reference") == 0)
+        *ret_backend = CAMPAIGN_REFERENCE;
+    else
+        return error_set(err, ERR_INVALID, "/backend: '%s' is not a back end; choose chip or reference",
+                         name);
+    return 0;
+}
+
+/* With the lock held and nothing running: hands the job to the runner. */
+static void accept_job(struct sched *sched, struct job *job, const struct command_start *start)
+{
+    struct snapshot fresh = { .points_total = job->plan->cell_count,
+                              .samples_total = job->plan->sample_count,
+                              .eta_s = job->plan->duration_s,
+                              .step_count = job->plan->step_count,
+                              .host_begin_ns = clock_host_now() };
+
+    text_ulid(sched->ulid);
+    snprintf(fresh.state, sizeof fresh.state, "starting");
+    snprintf(fresh.ulid, sizeof fresh.ulid, "%s", sched->ulid);
+    snprintf(fresh.campaign, sizeof fresh.campaign, "%s", job->campaign->name);
+    snprintf(fresh.chip_serial, sizeof fresh.chip_serial, "%s", sched->snapshot.chip_serial);
+    snprintf(fresh.backend, sizeof fresh.backend, "%s",
+             job->backend == CAMPAIGN_REFERENCE ? "reference" : "chip");
+    sched->snapshot = fresh;
+    snprintf(sched->operator_name, sizeof sched->operator_name, "%s",
+             start->operator_name != NULL ? start->operator_name : "");
+    snprintf(sched->tags, sizeof sched->tags, "%s", start->tags != NULL ? start->tags : "");
+    if (start->idempotency_key != NULL && start->idempotency_key[0] != '\0') {
+        struct accepted_key *key = &sched->keys[sched->next_key++ % KEYS_KEPT];
+        snprintf(key->key, sizeof key->key, "%s", start->idempotency_key);
+        snprintf(key->ulid, sizeof key->ulid, "%s", sched->ulid);
+    }
+    sched->job = *job;
+    sched->busy = true;
+    atomic_store(&sched->command, RUN_GO);
+    pthread_cond_broadcast(&sched->wake);
+}
+
+int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                struct error *err)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    struct job job = { .plan = NULL };
+    struct job_request request = {
+        .path = start->campaign_path,
+        .text = start->campaign_json,
+        .seed = start->seed,
+        .bench_file = sched->setup.bench_file,
+        .profile = sched->setup.profile,
+        .bench_path = sched->setup.bench_path,
+    };
+    int code = problems == NULL ? error_set(err, ERR_MEMORY, "no memory to check the campaign") : 0;
+
+    if (code == 0)
+        code = backend_from_name(start->backend, &request.backend, err);
+    if (code == 0 && request.backend != CAMPAIGN_REFERENCE && sched->setup.bench == NULL)
+        code = error_set(err, ERR_CONFLICT,
+                         "this daemon has no bench (--no-bench): only backend 'reference' can run");
+    if (code == 0 && start->idempotency_key != NULL && strlen(start->idempotency_key) >= KEY_MAX)
+        code = error_set(err, ERR_INVALID, "Idempotency-Key is longer than %d characters", KEY_MAX - 1);
+    if (code == 0) {
+        pthread_mutex_lock(&sched->lock);
+        const char *known = find_key(sched, start->idempotency_key);
+        if (known != NULL)
+            memcpy(ret_ulid, known, ULID_TEXT);
+        pthread_mutex_unlock(&sched->lock);
+        if (known != NULL)
+            goto done;
+        code = job_open(&request, &job, problems, err);
+    }
+    if (code != 0)
+        goto done;
+    pthread_mutex_lock(&sched->lock);
+    if (sched->busy || sched->quit) {
+        code = error_set(err, ERR_CONFLICT,
+                         "run %s is under way; wait for it (nightbench watch) or stop it first", sched->ulid);
+    } else {
+        accept_job(sched, &job, start);
+        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (code != 0)
+        job_close(&job);
+    else
+        set_state(sched, "starting");
+done:
+    free(problems);
+    return code;
+}
+
+static int command_run(struct sched *sched, int command, const char *state, struct error *err)
+{
+    int code = 0;
+
+    pthread_mutex_lock(&sched->lock);
+    if (!sched->busy) {
+        code = error_set(err, ERR_CONFLICT, "no run is under way");
+    } else {
+        /* An abort is never weakened to a stop. */
+        if (atomic_load(&sched->command) < command)
+            atomic_store(&sched->command, command);
+        if (command == RUN_ABORT && sched->client != NULL)
+            bench_client_cancel(sched->client, true);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (code == 0)
+        set_state(sched, state);
+    return code;
+}
+
+int sched_stop(struct sched *sched, struct error *err)
+{
+    return command_run(sched, RUN_STOP, "stopping", err);
+}
+
+int sched_abort(struct sched *sched, struct error *err)
+{
+    return command_run(sched, RUN_ABORT, "aborting", err);
+}
+
+int sched_estop(struct sched *sched, const char *who, struct error *err)
+{
+    int code = sched->setup.estop != NULL ? sched->setup.estop(sched->setup.estop_context, who, err)
+                                          : error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
+
+    /* The outputs are off (or the keeper said why not); now the run has to end too. */
+    (void)command_run(sched, RUN_ABORT, "aborting", NULL);
+    return code;
+}
+
+bool sched_busy(struct sched *sched)
+{
+    pthread_mutex_lock(&sched->lock);
+    bool busy = sched->busy;
+    pthread_mutex_unlock(&sched->lock);
+    return busy;
+}
+
+void sched_chip_serial(struct sched *sched, char *out, size_t size)
+{
+    pthread_mutex_lock(&sched->lock);
+    snprintf(out, size, "%s", sched->snapshot.chip_serial);
+    pthread_mutex_unlock(&sched->lock);
+}
+
+int sched_status(struct sched *sched, cJSON **ret, struct error *err)
+{
+    cJSON *root = cJSON_CreateObject();
+    struct snapshot s;
+
+    pthread_mutex_lock(&sched->lock);
+    s = sched->snapshot;
+    bool busy = sched->busy;
+    pthread_mutex_unlock(&sched->lock);
+    if (root == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the status");
+    cJSON_AddStringToObject(root, "state", s.state);
+    cJSON_AddBoolToObject(root, "busy", busy);
+    cJSON_AddStringToObject(root, "run", s.ulid);
+    cJSON_AddStringToObject(root, "campaign", s.campaign);
+    cJSON_AddStringToObject(root, "backend", s.backend);
+    cJSON_AddStringToObject(root, "chip_serial", s.chip_serial);
+    cJSON_AddStringToObject(root, "bench",
+                            sched->setup.bench_file != NULL ? sched->setup.bench_file->name : "");
+    cJSON_AddBoolToObject(root, "simulated",
+                          sched->setup.bench_file != NULL && sched->setup.bench_file->simulated);
+    cJSON_AddStringToObject(root, "clock", clock_is_virtual(sched->setup.clock) ? "virtual" : "real");
+    cJSON_AddStringToObject(root, "build", build_revision);
+    json_add_int64(root, "time_ns", clock_now(sched->setup.clock));
+    cJSON *progress = cJSON_AddObjectToObject(root, "progress");
+    cJSON_AddStringToObject(progress, "kind", s.step_kind);
+    cJSON_AddStringToObject(progress, "name", s.step_name);
+    json_add_number(progress, "step", s.step);
+    json_add_number(progress, "steps", s.step_count);
+    json_add_number(progress, "point", s.point);
+    json_add_number(progress, "points", s.point_count);
+    json_add_number(progress, "points_done", s.points_done);
+    json_add_number(progress, "points_total", s.points_total);
+    json_add_number(progress, "samples_done", (double)s.samples_done);
+    json_add_number(progress, "samples_total", (double)s.samples_total);
+    json_add_number(progress, "retries", s.retries);
+    json_add_number(progress, "elapsed_s", s.elapsed_s);
+    json_add_number(progress, "eta_s", s.eta_s);
+    cJSON_AddStringToObject(root, "message", s.message);
+    cJSON_AddStringToObject(root, "code", s.code != 0 ? error_name(s.code) : "");
+    cJSON_AddBoolToObject(root, "safe", !busy && s.safe);
+    cJSON_AddNumberToObject(root, "last_event", (double)events_last(sched->setup.events));
+    *ret = root;
+    return 0;
+}

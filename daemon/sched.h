@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * sched: one bench, one run at a time. It checks what is asked for, owns the runner thread and gives
+ * everybody else a snapshot of how the run goes. Threads: every public function may be called from any thread
+ * but open and close (main).
+ */
+#ifndef DAEMON_SCHED_H
+#define DAEMON_SCHED_H
+
+#include "daemon/command.h"
+#include "daemon/events.h"
+#include "db/recorder.h"
+#include "instruments/bench.h"
+#include "sweeps/run.h"
+
+struct sched;
+
+struct sched_setup {
+    struct clock *clock;
+    const struct bench_file *bench_file; /* NULL: no bench, documents only */
+    const struct chip_profile *profile;  /* of the bench file; NULL without a bench */
+    struct bench *bench;                 /* NULL without a bench: only the reference back end can run */
+    struct recorder *recorder;
+    struct events *events;
+    const char *bench_path; /* as the daemon was given it: a campaign must name the same bench */
+    /* Outputs off first, by the keeper, whatever the runner does. */
+    int (*estop)(void *context, const char *who, struct error *err);
+    void *estop_context;
+};
+
+/* The setup's pointers are borrowed until close. */
+int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct error *err);
+/* Aborts the run, waits for its ordered power-down, ends the runner thread. */
+void sched_close(struct sched *sched);
+
+/* See struct command. */
+int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                struct error *err);
+int sched_stop(struct sched *sched, struct error *err);
+int sched_abort(struct sched *sched, struct error *err);
+int sched_estop(struct sched *sched, const char *who, struct error *err);
+/* State of the bench and progress of the run, from a snapshot. */
+int sched_status(struct sched *sched, cJSON **ret, struct error *err);
+/* True while a run is accepted or under way. */
+bool sched_busy(struct sched *sched);
+/* Serial of the chip that the last run identified, or "". */
+void sched_chip_serial(struct sched *sched, char *out, size_t size);
+
+#endif
