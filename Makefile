@@ -48,7 +48,7 @@ SRC := $(filter-out $(MAINS),$(wildcard daemon/base/*.c daemon/*.c daemon/client
 OBJ := $(SRC:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libnightbench.a
 
-LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3f -lm
+LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lm
 
 .PHONY: all deps data demo test unit sanitized lint bench install clean programs format FORCE
 all: programs
