@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * documents: bench, chip and campaigns as JSON.
+ */
+#include "daemon/documents.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chip/profile.h"
+
+static const char *const class_names[] = {
+    [CLASS_PSU] = "psu", [CLASS_SMU] = "smu",         [CLASS_DMM] = "dmm",
+    [CLASS_SPI] = "spi", [CLASS_CHAMBER] = "chamber", [CLASS_LA] = "la",
+};
+
+static void add_instruments(cJSON *root, const struct bench_file *bench)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "instruments");
+
+    for (int i = 0; i < bench->instrument_count; i++) {
+        const struct bench_instrument *instrument = &bench->instrument[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, item);
+        cJSON_AddStringToObject(item, "name", instrument->name);
+        cJSON_AddStringToObject(item, "class", class_names[instrument->class]);
+        cJSON_AddStringToObject(item, "driver", instrument->driver);
+        cJSON_AddStringToObject(item, "dialect", instrument->dialect);
+        cJSON_AddStringToObject(item, "resource", instrument->resource);
+        cJSON_AddStringToObject(item, "vendor", instrument->vendor);
+        cJSON_AddStringToObject(item, "model", instrument->model);
+        cJSON_AddStringToObject(item, "serial", instrument->serial);
+        cJSON_AddBoolToObject(item, "energises", instrument->energises);
+    }
+}
+
+cJSON *documents_bench(const struct bench_file *bench, const struct chip_profile *profile)
+{
+    cJSON *root = cJSON_CreateObject();
+
+    if (root == NULL || bench == NULL)
+        return root;
+    cJSON_AddStringToObject(root, "name", bench->name);
+    cJSON_AddStringToObject(root, "path", bench->path);
+    cJSON_AddStringToObject(root, "socket", bench->socket);
+    cJSON_AddBoolToObject(root, "simulated", bench->simulated);
+    add_instruments(root, bench);
+    cJSON *rails = cJSON_AddArrayToObject(root, "rails");
+    for (int i = 0; profile != NULL && i < profile->rail_count; i++) {
+        const struct profile_rail *rail = &profile->rail[i];
+        const struct bench_channel *channel = bench_file_rail(bench, rail->name);
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(rails, item);
+        cJSON_AddStringToObject(item, "name", rail->name);
+        cJSON_AddStringToObject(item, "channel", channel != NULL ? channel->name : "");
+        json_add_number(item, "nominal_v", rail->nominal_v);
+        json_add_number(item, "min_v", rail->min_v);
+        json_add_number(item, "max_v", rail->max_v);
+        json_add_number(item, "abs_max_v", rail->abs_max_v);
+        json_add_number(item, "limit_a", rail->limit_a);
+    }
+    return root;
+}
+
+cJSON *documents_chips(const struct chip_profile *profile, const char *serial)
+{
+    cJSON *list = cJSON_CreateArray();
+
+    if (list == NULL || profile == NULL)
+        return list;
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddItemToArray(list, item);
+    cJSON_AddStringToObject(item, "type", profile->type);
+    json_add_number(item, "revision", profile->revision);
+    cJSON_AddStringToObject(item, "profile_hash", profile->hash);
+    cJSON_AddStringToObject(item, "serial", serial);
+    json_add_number(item, "cores", profile->cores.count);
+    json_add_number(item, "rows", profile->cores.rows);
+    json_add_number(item, "columns", profile->cores.columns);
+    return list;
+}
+
+static int is_campaign_name(const struct dirent *entry)
+{
+    size_t length = strlen(entry->d_name);
+
+    return length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0 &&
+           strstr(entry->d_name, ".schema.json") == NULL;
+}
+
+static cJSON *describe_campaign(const char *path)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    struct campaign *campaign = NULL;
+    struct error err = { .code = 0 };
+    cJSON *item = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(item, "path", path);
+    if (problems == NULL || campaign_load(path, &campaign, problems, &err) != 0) {
+        cJSON_AddStringToObject(item, "error", err.message);
+    } else {
+        cJSON_AddStringToObject(item, "name", campaign->name);
+        cJSON_AddStringToObject(item, "title", campaign->title);
+        cJSON_AddStringToObject(item, "bench", campaign->bench);
+        json_add_number(item, "steps", campaign->step_count);
+        campaign_free(campaign);
+    }
+    free(problems);
+    return item;
+}
+
+int documents_campaigns(const char *folder, cJSON **ret, struct error *err)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_campaign_name, alphasort);
+
+    if (count < 0)
+        return error_set_errno(err, errno, "cannot list the campaigns in %s", folder);
+    cJSON *list = cJSON_CreateArray();
+    for (int i = 0; i < count; i++) {
+        char path[CAMPAIGN_PATH_MAX];
+        int needed = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+        if (needed > 0 && (size_t)needed < sizeof path)
+            cJSON_AddItemToArray(list, describe_campaign(path));
+        free(entries[i]);
+    }
+    free(entries);
+    if (list == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the list of campaigns");
+    *ret = list;
+    return 0;
+}
+
+static void add_problem(cJSON *list, const char *pointer, const char *reason, const char *hint)
+{
+    cJSON *item = cJSON_CreateObject();
+
+    cJSON_AddItemToArray(list, item);
+    cJSON_AddStringToObject(item, "pointer", pointer);
+    cJSON_AddStringToObject(item, "reason", reason);
+    cJSON_AddStringToObject(item, "hint", hint);
+}
+
+int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    struct job job = { .plan = NULL };
+    struct error why = { .code = 0 };
+    cJSON *root = cJSON_CreateObject();
+
+    if (problems == NULL || root == NULL) {
+        free(problems);
+        cJSON_Delete(root);
+        return error_set(err, ERR_MEMORY, "no memory to check the campaign");
+    }
+    int code = job_open(request, &job, problems, &why);
+    if (code == 0 && with_plan) {
+        cJSON_Delete(root);
+        root = plan_json(job.plan);
+    }
+    cJSON_AddBoolToObject(root, "ok", code == 0);
+    if (code != 0) {
+        cJSON *list = cJSON_AddArrayToObject(root, "problems");
+        int kept = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
+        for (int i = 0; i < kept; i++)
+            add_problem(list, problems->item[i].pointer, problems->item[i].reason, problems->item[i].hint);
+        if (kept == 0)
+            add_problem(list, "", why.message, "");
+        json_add_number(root, "problem_count", kept == 0 ? 1 : problems->count);
+    }
+    job_close(&job);
+    free(problems);
+    *ret = root;
+    return 0;
+}
