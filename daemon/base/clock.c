@@ -24,8 +24,9 @@ enum { POLL_MAX = 14 };
 struct clock {
     bool is_virtual;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-    struct clock_page *page;       /* NULL on a real clock */
-    _Atomic unsigned next_link;    /* slots are taken in turn, so that a re-opened link is never taken for the old one */
+    struct clock_page *page; /* NULL on a real clock */
+    _Atomic unsigned
+        next_link; /* slots are taken in turn, so that a re-opened link is never taken for the old one */
 };
 
 struct clock_actor {
@@ -236,11 +237,11 @@ int clock_actor_slot(const struct clock_actor *actor)
     return actor->slot;
 }
 
-/* Marks the slot running and moves its count, so that no two blocked states of one actor look alike. */
-static void word_bump(_Atomic uint64_t *word)
+/* Moves the count and clears bits, so that no two blocked states of one actor look alike. */
+static void word_bump(_Atomic uint64_t *word, uint64_t clear)
 {
     uint64_t old = atomic_load(word);
-    while (!atomic_compare_exchange_weak(word, &old, (old + 2) & ~(uint64_t)1))
+    while (!atomic_compare_exchange_weak(word, &old, (old + CLOCK_COUNT) & ~clear))
         ;
 }
 
@@ -248,14 +249,16 @@ void clock_notify(struct clock *clock, int slot)
 {
     if (slot < 0 || slot >= CLOCK_ACTORS_MAX || !clock->page)
         return;
-    word_bump(&clock->page->actor[slot].word);
+    word_bump(&clock->page->actor[slot].word, CLOCK_BLOCKED);
 }
 
-static bool all_blocked(const struct clock_page *page)
+/* Somebody who was woken without being in need of it sleeps on; the server must shake him, so he counts here
+ * too. */
+static bool all_asleep(const struct clock_page *page)
 {
     for (int i = 0; i < CLOCK_ACTORS_MAX; i++) {
         const struct clock_slot *slot = &page->actor[i];
-        if (atomic_load(&slot->in_use) && !(atomic_load(&slot->word) & 1))
+        if (atomic_load(&slot->in_use) && !(atomic_load(&slot->word) & CLOCK_ASLEEP))
             return false;
     }
     return true;
@@ -315,7 +318,7 @@ static int poll_virtual(struct clock_actor *actor, struct pollfd *fds, int count
     for (int i = 0; i < count; i++)
         all[i + 1] = fds[i];
     for (;;) {
-        uint64_t word = atomic_load(&slot->word) & ~(uint64_t)1;
+        uint64_t word = atomic_load(&slot->word);
         int n = poll_host(all, count + 1, 0);
         if (n < 0)
             return ERR_IO;
@@ -331,15 +334,15 @@ static int poll_virtual(struct clock_actor *actor, struct pollfd *fds, int count
         if (remaining(host_end_ns) == 0)
             return ERR_TIMEOUT;
         atomic_store(&slot->deadline_ns, deadline_ns);
-        if (!atomic_compare_exchange_strong(&slot->word, &word, word | 1))
+        if (!atomic_compare_exchange_strong(&slot->word, &word, word | CLOCK_BLOCKED | CLOCK_ASLEEP))
             continue; /* woken since the poll: look again */
-        if (all_blocked(page)) {
+        if (all_asleep(page)) {
             struct clock_message kick = { .request = CLOCK_KICK, .slot = actor->slot };
             if (server_send(actor->socket, &kick, NULL))
                 return ERR_LINK;
         }
         n = poll_host(all, count + 1, remaining(host_end_ns));
-        word_bump(&slot->word);
+        word_bump(&slot->word, CLOCK_BLOCKED | CLOCK_ASLEEP);
         atomic_store(&slot->deadline_ns, CLOCK_NEVER);
         if (n < 0)
             return ERR_IO;

@@ -43,6 +43,9 @@ enum clock_rank {
     CLOCK_RANK_PORT = 16
 };
 
+/* A waker clears BLOCKED and adds COUNT; ASLEEP is cleared by the actor alone. Words only grow. */
+enum clock_word { CLOCK_BLOCKED = 1, CLOCK_ASLEEP = 2, CLOCK_COUNT = 4 };
+
 /* The shared page. Written by: server (now_ns), each actor (own slot), wakers (word), link ends (counters).
  */
 struct clock_page {
@@ -50,7 +53,7 @@ struct clock_page {
     _Atomic int64_t now_ns;
     struct clock_slot {
         _Atomic uint32_t in_use; /* 0 free; else pid of the owner */
-        _Atomic uint64_t word;   /* bit 0 blocked, count above */
+        _Atomic uint64_t word;   /* enum clock_word bits, count above */
         _Atomic int64_t deadline_ns;
         int32_t rank;
         char name[CLOCK_NAME_MAX];
