@@ -45,9 +45,9 @@ struct command {
     int (*abort)(void *context, struct error *err); /* now, ordered power-down */
     int (*estop)(void *context, const char *who, struct error *err);
     int (*compare)(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err);
-    /* Events after `after` (0: from now) into out[max]; returns the count, 0 when there are none yet.
-     * wake_fd() is an eventfd-like descriptor for poll that is readable whenever new events may exist; one
-     * per subscriber. */
+    /* Events after `after` that are still kept (0: all) into out[max]; returns the count, 0 when there are
+     * none yet. wake_fd() is an eventfd-like descriptor for poll that is readable whenever new events may
+     * exist; one per subscriber. */
     int (*events)(void *context, uint64_t after, struct daemon_event *out, int max);
     int (*subscribe)(void *context, void (*wake)(void *wake_context), void *wake_context);
     void (*unsubscribe)(void *context, void *wake_context);

@@ -71,7 +71,7 @@ int events_read(struct events *events, uint64_t after, struct daemon_event *out,
 
     pthread_mutex_lock(&events->lock);
     uint64_t oldest = events->last_id >= EVENTS_KEPT ? events->last_id - EVENTS_KEPT + 1 : 1;
-    uint64_t id = after == 0 ? events->last_id + 1 : after + 1;
+    uint64_t id = after + 1;
     if (id < oldest)
         id = oldest;
     for (; id <= events->last_id && count < max; id++)

@@ -18,7 +18,7 @@ void events_close(struct events *events);
 /* Stamps the next id and wakes the subscribers. json longer than the field is replaced by {"truncated":true}.
  */
 void events_post(struct events *events, const char *kind, const char *json);
-/* As struct command: those after `after` (0: only what comes from now on, so none). */
+/* As struct command: those after `after` that are still kept (0: all of them). */
 int events_read(struct events *events, uint64_t after, struct daemon_event *out, int max);
 uint64_t events_last(struct events *events);
 int events_subscribe(struct events *events, void (*wake)(void *), void *wake_context);

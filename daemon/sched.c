@@ -191,7 +191,7 @@ static void *runner_main(void *context)
     struct sched *sched = context;
 
     pthread_mutex_lock(&sched->lock);
-    while (!sched->quit) {
+    while (sched->busy || !sched->quit) {
         if (!sched->busy) {
             pthread_cond_wait(&sched->wake, &sched->lock);
             continue;
@@ -226,17 +226,24 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
     return 0;
 }
 
-void sched_close(struct sched *sched)
+void sched_halt(struct sched *sched)
 {
-    if (sched == NULL)
-        return;
+    pthread_mutex_lock(&sched->lock);
+    sched->quit = true;
+    pthread_cond_broadcast(&sched->wake);
+    pthread_mutex_unlock(&sched->lock);
     (void)sched_abort(sched, NULL);
     pthread_mutex_lock(&sched->lock);
     while (sched->busy)
         pthread_cond_wait(&sched->wake, &sched->lock);
-    sched->quit = true;
-    pthread_cond_broadcast(&sched->wake);
     pthread_mutex_unlock(&sched->lock);
+}
+
+void sched_close(struct sched *sched)
+{
+    if (sched == NULL)
+        return;
+    sched_halt(sched);
     pthread_join(sched->runner, NULL);
     pthread_cond_destroy(&sched->wake);
     pthread_mutex_destroy(&sched->lock);

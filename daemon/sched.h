@@ -31,7 +31,9 @@ struct sched_setup {
 
 /* The setup's pointers are borrowed until close. */
 int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct error *err);
-/* Aborts the run, waits for its ordered power-down, ends the runner thread. */
+/* Aborts the run, waits for its ordered power-down, accepts no other. */
+void sched_halt(struct sched *sched);
+/* sched_halt, and ends the runner thread. */
 void sched_close(struct sched *sched);
 
 /* See struct command. */

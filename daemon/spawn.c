@@ -43,6 +43,8 @@ static void become(char *const argv[], int ready_fd, int log_fd)
     int null_fd = open("/dev/null", O_RDONLY);
 
     setsid();
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     dup2(null_fd, 0);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * commands: struct command, answered by scheduler, documents and store. Any thread.
+ */
+#include "daemon/compare.h"
+#include "daemon/daemon.h"
+#include "daemon/documents.h"
+
+static int command_status(void *context, cJSON **ret, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_status(daemon->sched, ret, err);
+}
+
+static int tree(cJSON *root, cJSON **ret, struct error *err)
+{
+    if (root == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the document");
+    *ret = root;
+    return 0;
+}
+
+static int command_bench(void *context, cJSON **ret, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return tree(documents_bench(daemon->bench_file, daemon->profile), ret, err);
+}
+
+static int command_chips(void *context, cJSON **ret, struct error *err)
+{
+    struct daemon *daemon = context;
+    char serial[CAMPAIGN_NAME_MAX];
+
+    sched_chip_serial(daemon->sched, serial, sizeof serial);
+    return tree(documents_chips(daemon->profile, serial), ret, err);
+}
+
+static int command_campaigns(void *context, cJSON **ret, struct error *err)
+{
+    (void)context;
+    return documents_campaigns("configs/campaigns", ret, err);
+}
+
+static int check(struct daemon *daemon, const char *path, const char *text, bool with_plan, cJSON **ret,
+                 struct error *err)
+{
+    struct job_request request = {
+        .path = path,
+        .text = text,
+        .bench_file = daemon->bench_file,
+        .profile = daemon->profile,
+        .bench_path = daemon->options.bench_path,
+    };
+
+    return documents_check(&request, with_plan, ret, err);
+}
+
+static int command_check(void *context, const char *path, const char *text, cJSON **ret, struct error *err)
+{
+    return check(context, path, text, false, ret, err);
+}
+
+static int command_plan(void *context, const char *path, const char *text, cJSON **ret, struct error *err)
+{
+    return check(context, path, text, true, ret, err);
+}
+
+static int command_start(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                         struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_start(daemon->sched, start, ret_ulid, err);
+}
+
+static int command_stop(void *context, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_stop(daemon->sched, err);
+}
+
+static int command_abort(void *context, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_abort(daemon->sched, err);
+}
+
+static int command_estop(void *context, const char *who, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_estop(daemon->sched, who, err);
+}
+
+static int command_compare(void *context, const char *run_a, const char *run_b, cJSON **ret,
+                           struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return compare_document(daemon->options.db_path, run_a, run_b, ret, err);
+}
+
+static int command_events(void *context, uint64_t after, struct daemon_event *out, int max)
+{
+    struct daemon *daemon = context;
+
+    return events_read(daemon->events, after, out, max);
+}
+
+static int command_subscribe(void *context, void (*wake)(void *wake_context), void *wake_context)
+{
+    struct daemon *daemon = context;
+
+    return events_subscribe(daemon->events, wake, wake_context);
+}
+
+static void command_unsubscribe(void *context, void *wake_context)
+{
+    struct daemon *daemon = context;
+
+    events_unsubscribe(daemon->events, wake_context);
+}
+
+void daemon_commands(struct daemon *daemon, struct command *ret_command)
+{
+    *ret_command = (struct command){
+        .context = daemon,
+        .status = command_status,
+        .bench = command_bench,
+        .chips = command_chips,
+        .campaigns = command_campaigns,
+        .check = command_check,
+        .plan = command_plan,
+        .start = command_start,
+        .stop = command_stop,
+        .abort = command_abort,
+        .estop = command_estop,
+        .compare = command_compare,
+        .events = command_events,
+        .subscribe = command_subscribe,
+        .unsubscribe = command_unsubscribe,
+        .db_path = daemon->options.db_path,
+    };
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * daemon: the state that the modules of nightbenchd share, and what each module does. Only nightbenchd.c runs
+ * the table.
+ */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "chip/profile.h"
+#include "daemon/events.h"
+#include "daemon/options.h"
+#include "daemon/sched.h"
+#include "db/recorder.h"
+#include "instruments/bench.h"
+
+struct keeper_link; /* instruments/keeper_link.h */
+struct web;         /* web/http.h */
+
+/* Filled from top to bottom by the modules' init, emptied in reverse by their fini. Main thread, except what
+ * the members themselves allow. */
+struct daemon {
+    struct daemon_options options;
+    char sim_dir[OPTIONS_PATH_MAX + 8], links_path[OPTIONS_PATH_MAX + 24], clock_path[OPTIONS_PATH_MAX + 24],
+        keeper_path[OPTIONS_PATH_MAX + 24], http_path[OPTIONS_PATH_MAX + 24];
+    struct bench_file *bench_file;
+    struct chip_profile *profile;
+    struct events *events;
+    struct clock *clock;
+    struct recorder *recorder;
+    struct keeper_link *keeper;
+    struct bench *bench;
+    struct sched *sched;
+    struct command command;
+    struct web *web;
+    int http_port;
+};
+
+/* The adapter between struct command and the pieces (daemon/commands.c). */
+void daemon_commands(struct daemon *daemon, struct command *ret_command);
+
+#endif

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * nightbenchd: the daemon as a table of modules. init runs from top to bottom, fini in reverse over what came
+ * up, whatever the way out. Signals are descriptors; the main thread does nothing but wait for them and keep
+ * the keeper's heartbeat.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/build.h"
+#include "daemon/base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/spawn.h"
+#include "instruments/keeper_link.h"
+#include "web/http.h"
+
+enum { SIM_READY_S = 10, KEEPER_READY_S = 10, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
+
+/* ---- paths ---- */
+
+static int paths_init(struct daemon *d, struct error *err)
+{
+    const char *run_dir = d->options.run_dir;
+    int code = options_make_run_dir(run_dir, err);
+
+    if (code != 0)
+        return code;
+    snprintf(d->sim_dir, sizeof d->sim_dir, "%s/sim", run_dir);
+    snprintf(d->links_path, sizeof d->links_path, "%s/links.json", d->sim_dir);
+    snprintf(d->clock_path, sizeof d->clock_path, "%s/clock.sock", d->sim_dir);
+    snprintf(d->keeper_path, sizeof d->keeper_path, "%s/keeper.sock", run_dir);
+    snprintf(d->http_path, sizeof d->http_path, "%s/nightbench.sock", run_dir);
+    return 0;
+}
+
+/* ---- bench file and profile: data only ---- */
+
+static int files_init(struct daemon *d, struct error *err)
+{
+    if (d->options.no_bench)
+        return 0;
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    if (problems == NULL)
+        return error_set(err, ERR_MEMORY, "no memory to read the bench file");
+    int code = bench_file_load(d->options.bench_path, &d->bench_file, problems, err);
+    int shown = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
+    for (int i = 0; i < shown; i++)
+        log_warning("%s%s: %s%s%s", d->options.bench_path, problems->item[i].pointer,
+                    problems->item[i].reason, problems->item[i].hint[0] != '\0' ? "; " : "",
+                    problems->item[i].hint);
+    free(problems);
+    if (code == 0)
+        code = profile_load(d->bench_file->profile_path, &d->profile, err);
+    return code;
+}
+
+static void files_fini(struct daemon *d)
+{
+    profile_free(d->profile);
+    bench_file_free(d->bench_file);
+}
+
+/* ---- the simulated bench ---- */
+
+static int remember_sim(const struct daemon *d, int pid, struct error *err)
+{
+    char path[PATH_TEXT], text[16];
+
+    snprintf(path, sizeof path, "%s/sim.pid", d->options.run_dir);
+    int length = snprintf(text, sizeof text, "%d\n", pid);
+    return text_write_file(path, text, (size_t)length, err);
+}
+
+static int sim_init(struct daemon *d, struct error *err)
+{
+    char program[PATH_TEXT], log_path[PATH_TEXT], seed[24], die[16];
+    struct clock *probe = NULL;
+    int pid;
+
+    if (!d->options.simulate)
+        return 0;
+    if (!d->bench_file->simulated)
+        return error_set(err, ERR_REFUSED, "--sim with %s: that bench file names real gear",
+                         d->options.bench_path);
+    /* A world that outlived an earlier daemon is met again as it is. */
+    if (access(d->links_path, R_OK) == 0 && clock_open(d->clock_path, &probe, NULL) == 0) {
+        clock_close(probe);
+        log_notice("reconnecting to the simulated bench in %s", d->sim_dir);
+        return 0;
+    }
+    if (mkdir(d->sim_dir, 0700) != 0 && errno != EEXIST)
+        return error_set_errno(err, errno, "cannot create %s", d->sim_dir);
+    int code = spawn_sibling("nightbench-sim", program, sizeof program, err);
+    if (code != 0)
+        return code;
+    snprintf(log_path, sizeof log_path, "%s/sim.log", d->options.run_dir);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)d->options.seed);
+    snprintf(die, sizeof die, "%d", d->options.die);
+    char bench_option[] = "--bench", dir_option[] = "--dir", seed_option[] = "--seed", die_option[] = "--die";
+    char chip_option[] = "--chip", time_virtual[] = "--virtual", time_real[] = "--real";
+    bool overrides = d->options.chip_overrides[0] != '\0';
+    char *argv[] = { program,
+                     bench_option,
+                     d->options.bench_path,
+                     dir_option,
+                     d->sim_dir,
+                     d->options.is_virtual ? time_virtual : time_real,
+                     seed_option,
+                     seed,
+                     die_option,
+                     die,
+                     overrides ? chip_option : NULL,
+                     overrides ? d->options.chip_overrides : NULL,
+                     NULL };
+    code = spawn_ready(argv, log_path, SIM_READY_S, &pid, NULL, err);
+    if (code == 0)
+        code = remember_sim(d, pid, err);
+    return code;
+}
+
+/* An orderly end takes the world with it; only a killed daemon leaves it behind. */
+static void sim_fini(struct daemon *d)
+{
+    char path[PATH_TEXT], *text = NULL;
+
+    if (!d->options.simulate)
+        return;
+    snprintf(path, sizeof path, "%s/sim.pid", d->options.run_dir);
+    if (text_read_file(path, 32, &text, NULL, NULL) != 0)
+        return;
+    int pid = atoi(text);
+    free(text);
+    if (pid > 1)
+        kill(pid, SIGTERM);
+    unlink(path);
+    unlink(d->links_path);
+}
+
+/* ---- clock, events, store ---- */
+
+static int clock_init(struct daemon *d, struct error *err)
+{
+    return clock_open(d->options.is_virtual ? d->clock_path : NULL, &d->clock, err);
+}
+
+static void clock_fini(struct daemon *d)
+{
+    clock_close(d->clock);
+}
+
+static int events_init(struct daemon *d, struct error *err)
+{
+    d->events = events_open();
+    return d->events != NULL ? 0 : error_set(err, ERR_MEMORY, "no memory for events");
+}
+
+static void events_fini(struct daemon *d)
+{
+    events_close(d->events);
+}
+
+static int store_init(struct daemon *d, struct error *err)
+{
+    return recorder_open(d->options.db_path, &d->recorder, err);
+}
+
+static void store_fini(struct daemon *d)
+{
+    struct error err = { .code = 0 };
+
+    if (recorder_close(d->recorder, &err) != 0)
+        log_error("closing the store", &err);
+}
+
+/* ---- keeper and bench ---- */
+
+static int keeper_init(struct daemon *d, struct error *err)
+{
+    char program[PATH_TEXT], log_path[PATH_TEXT];
+    int pid;
+
+    if (d->bench_file == NULL)
+        return 0;
+    if (keeper_link_open(d->keeper_path, &d->keeper, NULL) == 0)
+        return 0; /* one outlived an earlier daemon, or runs as a service of its own */
+    int code = spawn_sibling("nightbench-keeper", program, sizeof program, err);
+    if (code != 0)
+        return code;
+    snprintf(log_path, sizeof log_path, "%s/keeper.log", d->options.run_dir);
+    char bench_option[] = "--bench", socket_option[] = "--socket", links_option[] = "--links",
+         clock_option[] = "--clock";
+    char idle_option[] = "--exit-when-idle";
+    char *argv[12] = { program,       bench_option,   d->options.bench_path,
+                       socket_option, d->keeper_path, idle_option };
+    int n = 6;
+    if (d->options.simulate) {
+        argv[n++] = links_option;
+        argv[n++] = d->links_path;
+    }
+    if (d->options.is_virtual) {
+        argv[n++] = clock_option;
+        argv[n++] = d->clock_path;
+    }
+    code = spawn_ready(argv, log_path, KEEPER_READY_S, &pid, NULL, err);
+    return code != 0 ? code : keeper_link_open(d->keeper_path, &d->keeper, err);
+}
+
+static void keeper_fini(struct daemon *d)
+{
+    keeper_link_close(d->keeper);
+}
+
+static int bench_init(struct daemon *d, struct error *err)
+{
+    if (d->bench_file == NULL)
+        return 0;
+    struct bench_options options = {
+        .clock = d->clock,
+        .keeper_socket = d->keeper_path,
+        .links_path = d->options.simulate ? d->links_path : NULL,
+    };
+    return bench_open(d->bench_file, &options, &d->bench, err);
+}
+
+static void bench_fini(struct daemon *d)
+{
+    bench_close(d->bench);
+}
+
+/* ---- scheduler and HTTP ---- */
+
+static int estop(void *context, const char *who, struct error *err)
+{
+    struct daemon *d = context;
+
+    return keeper_link_estop(d->keeper_path, who, err);
+}
+
+static int sched_init(struct daemon *d, struct error *err)
+{
+    struct sched_setup setup = {
+        .clock = d->clock,
+        .bench_file = d->bench_file,
+        .profile = d->profile,
+        .bench = d->bench,
+        .recorder = d->recorder,
+        .events = d->events,
+        .bench_path = d->options.bench_path,
+        .estop = d->bench_file != NULL ? estop : NULL,
+        .estop_context = d,
+    };
+
+    return sched_open(&setup, &d->sched, err);
+}
+
+static void sched_fini(struct daemon *d)
+{
+    sched_close(d->sched);
+}
+
+static int run_init(struct daemon *d, struct error *err)
+{
+    (void)d;
+    (void)err;
+    return 0;
+}
+
+/* Ends the run, outputs down and verified, while the streams still hear of it. */
+static void run_fini(struct daemon *d)
+{
+    sched_halt(d->sched);
+}
+
+static int web_init(struct daemon *d, struct error *err)
+{
+    daemon_commands(d, &d->command);
+    struct web_options options = {
+        .port = d->options.port,
+        .socket_path = d->http_path,
+        .command = &d->command,
+        .db_path = d->options.db_path,
+    };
+    int code = web_open(&options, &d->web, err);
+    if (code == 0)
+        d->http_port = web_port(d->web);
+    return code;
+}
+
+static void web_fini(struct daemon *d)
+{
+    web_close(d->web);
+}
+
+/* ---- the table ---- */
+
+struct module {
+    const char *name;
+    int (*init)(struct daemon *daemon, struct error *err);
+    void (*fini)(struct daemon *daemon); /* NULL: nothing to undo */
+};
+
+static const struct module modules[] = {
+    { "run directory", paths_init, NULL },
+    { "files", files_init, files_fini },
+    { "simulated bench", sim_init, sim_fini },
+    { "clock", clock_init, clock_fini },
+    { "events", events_init, events_fini },
+    { "store", store_init, store_fini },
+    { "keeper", keeper_init, keeper_fini },
+    { "bench", bench_init, bench_fini },
+    { "scheduler", sched_init, sched_fini },
+    { "http", web_init, web_fini },
+    { "run", run_init, run_fini },
+};
+enum { MODULES = sizeof modules / sizeof modules[0] };
+
+static int modules_init(struct daemon *daemon, int *ret_up, struct error *err)
+{
+    for (int i = 0; i < MODULES; i++) {
+        int code = modules[i].init(daemon, err);
+        if (code != 0)
+            return error_prefix(err, "%s", modules[i].name);
+        *ret_up = i + 1;
+    }
+    return 0;
+}
+
+static void modules_fini(struct daemon *daemon, int up)
+{
+    for (int i = up - 1; i >= 0; i--) {
+        if (modules[i].fini != NULL)
+            modules[i].fini(daemon);
+    }
+}
+
+/* Until a signal asks to end. The heartbeat says that this loop runs; the keeper acts when it stops. */
+static void serve(struct daemon *daemon, int signal_fd)
+{
+    struct signalfd_siginfo info;
+    struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
+    struct error err = { .code = 0 };
+
+    for (;;) {
+        int ready = poll(&pfd, 1, KEEPER_LINK_BEAT_MS);
+        if (daemon->keeper != NULL && keeper_link_beat(daemon->keeper, &err) != 0)
+            log_error("heartbeat", &err);
+        if (ready <= 0)
+            continue;
+        if (read(signal_fd, &info, sizeof info) != sizeof info)
+            continue;
+        if (info.ssi_signo == SIGUSR1) {
+            if (sched_estop(daemon->sched, "signal USR1", &err) != 0)
+                log_error("e-stop", &err);
+            continue;
+        }
+        log_notice("signal %u: powering down and ending", info.ssi_signo);
+        return;
+    }
+}
+
+static int block_signals(struct error *err)
+{
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN); /* helpers are watched through their sockets, not waited for */
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd >= 0 ? fd : error_set_errno(err, errno, "cannot watch signals");
+}
+
+static int run(const struct daemon_options *options, struct error *err)
+{
+    struct daemon *daemon = calloc(1, sizeof *daemon);
+    int up = 0;
+
+    if (daemon == NULL)
+        return error_set(err, ERR_MEMORY, "no memory to start");
+    daemon->options = *options;
+    int signal_fd = block_signals(err);
+    int code = signal_fd < 0 ? signal_fd : modules_init(daemon, &up, err);
+    if (code == 0) {
+        printf("READY http=127.0.0.1:%d socket=%s\n", daemon->http_port, daemon->http_path);
+        fflush(stdout);
+        serve(daemon, signal_fd);
+        code = 0;
+    }
+    modules_fini(daemon, up);
+    if (signal_fd >= 0)
+        close(signal_fd);
+    free(daemon);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon_options options;
+    struct error err = { .code = 0 };
+
+    log_init("nightbenchd", LOG_INFO);
+    if (options_parse(argc, argv, &options, &err) != 0) {
+        fprintf(stderr, "nightbenchd: %s\n", err.message);
+        return 2;
+    }
+    if (options.show_help) {
+        fputs(options_help(), stdout);
+        return 0;
+    }
+    if (options.show_version) {
+        printf("nightbenchd %s (%s)\n", build_revision, build_compiler);
+        return 0;
+    }
+    if (options.exit_with_parent)
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (options.check_only) {
+        struct daemon daemon = { .options = options };
+        int code = files_init(&daemon, &err);
+        if (code == 0)
+            printf("%s: ok\n", options.bench_path);
+        else
+            log_error("check", &err);
+        files_fini(&daemon);
+        return code == 0 ? 0 : 3;
+    }
+    if (run(&options, &err) != 0) {
+        log_error("cannot start", &err);
+        return 1;
+    }
+    return 0;
+}
