@@ -7,25 +7,26 @@
 # checked and kept, so that the second time needs no network.
 set -eu
 
-usage="usage: $0 MANIFEST.json [DIR]"
-manifest=${1:?"$usage"}
-dir=${2:-data}
-
 die() {
     echo "fetch.sh: $*" >&2
     exit 1
 }
 
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: $0 MANIFEST.json [DIR]"
+manifest=$1
+dir=${2:-data}
+
 # A manifest's packages, one per line: name version bytes sha256.
 packages() {
     python3 - "$manifest" <<'PYTHON'
 import json, sys
-seen = set()
-for source in json.load(open(sys.argv[1], encoding="utf-8"))["sources"]:
-    line = " ".join(str(source[key]) for key in ("package", "version", "bytes", "sha256"))
-    if line not in seen:
-        seen.add(line)
-        print(line)
+keys = ("package", "version", "bytes", "sha256")
+try:
+    sources = json.load(open(sys.argv[1], encoding="utf-8"))["sources"]
+    lines = [" ".join(str(source[key]) for key in keys) for source in sources]
+except (ValueError, KeyError, TypeError) as error:
+    sys.exit(f"fetch.sh: {error!r}")
+print("\n".join(dict.fromkeys(lines)))
 PYTHON
 }
 
@@ -42,7 +43,7 @@ download() { # name version sha256
     echo "downloading $1 $2"
     if ! (cd "$dir/debs" && apt-get -q -q -o APT::Sandbox::User="$(id -un)" download "$1=$2"); then
         offered=$(apt-cache madison "$1" | awk '{ print $3 }' | sort -u | tr '\n' ' ')
-        [ -n "$offered" ] || die "apt knows no package $1: run \"make deps\" (or apt-get update) first"
+        [ -n "$offered" ] || die "apt knows no package $1: run \"make deps\", or as root apt-get update, first"
         die "the manifest pins $1 $2, apt offers: $offered(Debian 12 is meant; old versions: snapshot.debian.org)"
     fi
 }
