@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * api_bench: the bench, its instruments, and the chip in its socket.
+ */
+#include "web/router.h"
+
+int api_bench(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+    cJSON *tree;
+
+    int rc = call_command(call, &command, err);
+    if (rc == 0)
+        rc = command->bench(command->context, &tree, err);
+    if (rc == 0)
+        reply_json(call->reply, 200, tree);
+    return rc;
+}
+
+/* The part of the bench document that lists the instruments. */
+int api_instruments(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+    cJSON *bench;
+
+    int rc = call_command(call, &command, err);
+    if (rc == 0)
+        rc = command->bench(command->context, &bench, err);
+    if (rc != 0)
+        return rc;
+    cJSON *list = cJSON_DetachItemFromObjectCaseSensitive(bench, "instruments");
+    cJSON_Delete(bench);
+    cJSON *tree = cJSON_CreateObject();
+    cJSON_AddItemToObject(tree, "instruments", list != NULL ? list : cJSON_CreateArray());
+    reply_json(call->reply, 200, tree);
+    return 0;
+}
+
+int api_chips(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+    cJSON *tree;
+
+    int rc = call_command(call, &command, err);
+    if (rc == 0)
+        rc = command->chips(command->context, &tree, err);
+    if (rc == 0)
+        reply_json(call->reply, 200, tree);
+    return rc;
+}

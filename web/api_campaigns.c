@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * api_campaigns: the campaign files, and what the daemon thinks of a campaign before anything is touched. A
+ * body names a file of the daemon ({"path": ...}) or holds the campaign itself ({"campaign": {...}}).
+ */
+#include "web/router.h"
+
+#include <stdlib.h>
+
+#include "web/body.h"
+
+int api_campaigns(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+    cJSON *tree;
+
+    int rc = call_command(call, &command, err);
+    if (rc == 0)
+        rc = command->campaigns(command->context, &tree, err);
+    if (rc == 0)
+        reply_json(call->reply, 200, tree);
+    return rc;
+}
+
+static const char *const known[] = { "path", "campaign", NULL };
+
+typedef int explain_fn(void *context, const char *path, const char *text, cJSON **ret, struct error *err);
+
+/* Check and plan: the same question with another amount of answer. A campaign with mistakes is a good answer:
+ * 200. */
+static int explain(struct web_call *call, explain_fn *ask, struct error *err)
+{
+    struct body_campaign campaign;
+    cJSON *body, *tree;
+
+    int rc = call_body(call, &body, err);
+    if (rc != 0)
+        return rc;
+    rc = body_campaign(call, body, known, &campaign, err);
+    if (rc == 0 && !campaign.answered) {
+        rc = ask(call->command->context, campaign.path, campaign.text, &tree, err);
+        if (rc == 0)
+            reply_json(call->reply, 200, tree);
+        free(campaign.text);
+    }
+    cJSON_Delete(body);
+    return rc;
+}
+
+int api_campaign_check(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+
+    int rc = call_command(call, &command, err);
+    return rc != 0 ? rc : explain(call, command->check, err);
+}
+
+int api_campaign_plan(struct web_call *call, struct error *err)
+{
+    const struct command *command;
+
+    int rc = call_command(call, &command, err);
+    return rc != 0 ? rc : explain(call, command->plan, err);
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * http: the only file that knows libmicrohttpd. It collects a request, passes it through the gate and the
+ * router, runs quick handlers at once and others in a query thread with the connection suspended, and sends
+ * the reply.
+ *
+ * Stopping is ordered because the library aborts the process when it is stopped with a suspended connection:
+ * first refuse new work, then finish the queries (each resumes its connection), then end the streams (which
+ * resumes theirs), then stop.
+ */
+#include "web/http.h"
+
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "web/gate.h"
+#include "web/hub.h"
+#include "web/listen.h"
+#include "web/reaper.h"
+#include "web/router.h"
+#include "web/worker.h"
+
+enum {
+    HTTP_IDLE_S = 60,             /* no byte in either direction: also a stream that nobody reads */
+    HTTP_MEMORY = 32 << 10,       /* per connection, headers included */
+    HTTP_STACK = 512 << 10,       /* threads that parse JSON */
+    HTTP_STREAM_BLOCK = 16 << 10, /* bytes a stream hands over at once */
+    HTTP_CACHE_MS = 50            /* a cached answer is never older */
+};
+
+struct listener {
+    struct web *web;
+    struct MHD_Daemon *daemon;
+    bool local;
+    int port;
+};
+
+/* The last answer of the cached route (the status), shared by every connection. */
+struct cache {
+    pthread_mutex_t lock;          /* guards what follows */
+    struct MHD_Response *response; /* NULL: none */
+    const struct web_route *route;
+    uint64_t generation;
+    int64_t made_ns;
+};
+
+struct web {
+    struct web_options options;
+    char socket_path[256];
+    struct listener tcp, local;
+    struct worker *worker;
+    struct hub *hub;
+    struct reaper *reaper;
+    struct cache cache;
+    _Atomic bool closing;
+    _Atomic uint64_t posts; /* handled: a POST makes the cache stale */
+};
+
+/* One request. Made before its headers are read, freed when its reply is out. */
+struct exchange {
+    struct worker_job job; /* first: the worker's pointer is ours */
+    struct listener *listener;
+    struct MHD_Connection *connection;
+    bool started, replied; /* headers seen; reply filled by a worker */
+    char target[WEB_TARGET_MAX + 2];
+    struct web_header header[WEB_HEADERS_MAX];
+    struct web_request request;
+    struct web_reply reply;
+    struct web_call call;
+    char *body;
+    size_t body_length;
+    bool body_too_large;
+};
+
+static const char *const security_headers[][2] = {
+    { "X-Content-Type-Options", "nosniff" },
+    { "Cache-Control", "no-store" },
+    { "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'" },
+    { "Referrer-Policy", "no-referrer" },
+    { "Cross-Origin-Resource-Policy", "same-origin" },
+};
+
+/* ---- Replies ---- */
+
+static void add_security_headers(struct MHD_Response *response)
+{
+    for (size_t i = 0; i < sizeof security_headers / sizeof security_headers[0]; i++)
+        MHD_add_response_header(response, security_headers[i][0], security_headers[i][1]);
+}
+
+/* Takes body or descriptor out of the reply. NULL when out of memory. */
+static struct MHD_Response *make_response(struct web_reply *reply)
+{
+    struct MHD_Response *response;
+    struct stat info;
+
+    if (reply->fd >= 0) {
+        if (fstat(reply->fd, &info) != 0)
+            return NULL;
+        response = MHD_create_response_from_fd64((uint64_t)info.st_size, reply->fd);
+        if (response != NULL)
+            reply->fd = -1;
+    } else {
+        response = MHD_create_response_from_buffer(reply->length, reply->body, MHD_RESPMEM_MUST_FREE);
+        if (response != NULL)
+            reply->body = NULL;
+    }
+    if (response == NULL)
+        return NULL;
+    add_security_headers(response);
+    MHD_add_response_header(response, "Content-Type", reply->content_type);
+    if (reply->close)
+        MHD_add_response_header(response, "Connection", "close");
+    if (reply->allow != NULL)
+        MHD_add_response_header(response, "Allow", reply->allow);
+    if (reply->location[0] != '\0')
+        MHD_add_response_header(response, "Location", reply->location);
+    if (reply->disposition[0] != '\0')
+        MHD_add_response_header(response, "Content-Disposition", reply->disposition);
+    if (reply->status == 503)
+        MHD_add_response_header(response, "Retry-After", "1");
+    return response;
+}
+
+static enum MHD_Result send_reply(struct exchange *exchange)
+{
+    struct MHD_Response *response = make_response(&exchange->reply);
+
+    if (response == NULL)
+        return MHD_NO; /* closes the connection */
+    enum MHD_Result result =
+        MHD_queue_response(exchange->connection, (unsigned)exchange->reply.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- The cached answer ---- */
+
+static uint64_t cache_generation(struct web *web)
+{
+    return hub_generation(web->hub) + atomic_load(&web->posts);
+}
+
+static bool send_cached(struct exchange *exchange, enum MHD_Result *ret_result)
+{
+    struct web *web = exchange->listener->web;
+    struct cache *cache = &web->cache;
+
+    pthread_mutex_lock(&cache->lock);
+    bool fresh = cache->response != NULL && cache->route == exchange->call.route &&
+                 cache->generation == cache_generation(web) &&
+                 clock_host_now() - cache->made_ns < HTTP_CACHE_MS * NS_PER_MS;
+    if (fresh)
+        *ret_result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, cache->response);
+    pthread_mutex_unlock(&cache->lock);
+    return fresh;
+}
+
+static enum MHD_Result send_and_cache(struct exchange *exchange, uint64_t generation)
+{
+    struct cache *cache = &exchange->listener->web->cache;
+    unsigned status = (unsigned)exchange->reply.status;
+
+    if (status != MHD_HTTP_OK)
+        return send_reply(exchange);
+    struct MHD_Response *response = make_response(&exchange->reply);
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
+    pthread_mutex_lock(&cache->lock);
+    if (cache->response != NULL)
+        MHD_destroy_response(cache->response);
+    cache->response = response;
+    cache->route = exchange->call.route;
+    cache->generation = generation;
+    cache->made_ns = clock_host_now();
+    pthread_mutex_unlock(&cache->lock);
+    return result;
+}
+
+/* ---- Streams ---- */
+
+static void pause_connection(void *context)
+{
+    MHD_suspend_connection(context);
+}
+
+static void resume_connection(void *context)
+{
+    MHD_resume_connection(context);
+}
+
+static ssize_t read_stream(void *context, uint64_t position, char *out, size_t size)
+{
+    (void)position;
+    ssize_t count = hub_stream_read(context, out, size);
+
+    return count < 0 ? MHD_CONTENT_READER_END_OF_STREAM : count;
+}
+
+static void free_stream(void *context)
+{
+    hub_stream_close(context);
+}
+
+static enum MHD_Result start_stream(struct exchange *exchange)
+{
+    const char *last = request_header(&exchange->request, "Last-Event-ID");
+    uint64_t last_id = last != NULL ? strtoull(last, NULL, 10) : 0;
+    struct hub_stream *stream;
+    struct error err = { 0 };
+
+    if (hub_stream_open(exchange->listener->web->hub, last_id, pause_connection, resume_connection,
+                        exchange->connection, &stream, &err) != 0) {
+        reply_problem(&exchange->reply, 503, error_name(err.code), err.message, NULL,
+                      "share one stream between pages");
+        return send_reply(exchange);
+    }
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK,
+                                                                      read_stream, stream, free_stream);
+    if (response == NULL) {
+        hub_stream_close(stream);
+        return MHD_NO;
+    }
+    add_security_headers(response);
+    MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- Requests ---- */
+
+static void log_request(const struct exchange *exchange)
+{
+    if (strcmp(exchange->request.method, "POST") == 0 || exchange->reply.status >= 500)
+        log_info("%s %.*s: %d%s", exchange->request.method, (int)strcspn(exchange->target, "?"),
+                 exchange->target, exchange->reply.status, exchange->listener->local ? " (local)" : "");
+}
+
+static void run_call(struct exchange *exchange, struct query *query)
+{
+    exchange->call.query = query;
+    router_run(&exchange->call);
+    if (strcmp(exchange->request.method, "POST") == 0)
+        atomic_fetch_add(&exchange->listener->web->posts, 1);
+    log_request(exchange);
+}
+
+static void run_job(struct worker_job *job, struct query *query, const struct error *err)
+{
+    struct exchange *exchange = (struct exchange *)job;
+
+    exchange->call.query_error = err; /* for a handler that needs the store; others do without */
+    run_call(exchange, query);
+    exchange->replied = true;
+    MHD_resume_connection(
+        exchange->connection); /* publishes what was written above: it takes the library's lock */
+}
+
+static enum MHD_Result dispatch(struct exchange *exchange)
+{
+    struct web *web = exchange->listener->web;
+    enum MHD_Result result;
+
+    exchange->request.body = exchange->body != NULL ? exchange->body : "";
+    exchange->request.body_length = exchange->body_length;
+    exchange->call = (struct web_call){ .request = &exchange->request,
+                                        .command = web->options.command,
+                                        .reply = &exchange->reply };
+    if (!router_find(&exchange->call))
+        return send_reply(exchange);
+    unsigned flags = exchange->call.route->flags;
+    if ((flags & ROUTE_STREAM) != 0)
+        return start_stream(exchange);
+    if ((flags & ROUTE_CACHED) != 0) {
+        uint64_t generation =
+            cache_generation(web); /* before the answer is made: at worst it is made once too often */
+
+        if (send_cached(exchange, &result))
+            return result;
+        run_call(exchange, NULL);
+        return send_and_cache(exchange, generation);
+    }
+    if ((flags & ROUTE_QUICK) != 0) {
+        run_call(exchange, NULL);
+        return send_reply(exchange);
+    }
+    exchange->job.run = run_job;
+    MHD_suspend_connection(exchange->connection); /* before the worker can resume it */
+    if (worker_submit(web->worker, &exchange->job))
+        return MHD_YES;
+    reply_problem(&exchange->reply, 503, "full", "too many queries are waiting, or the daemon is stopping",
+                  NULL, "try again in a second");
+    exchange->replied = true;
+    MHD_resume_connection(exchange->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, const char *key,
+                                      const char *value)
+{
+    struct exchange *exchange = context;
+    int n = exchange->request.header_count;
+
+    (void)kind;
+    if (n == WEB_HEADERS_MAX)
+        return MHD_NO;
+    exchange->header[n] = (struct web_header){ key, value != NULL ? value : "" };
+    exchange->request.header_count = n + 1;
+    return MHD_YES;
+}
+
+/* The headers are there: gate. Refused requests are answered before their body is read. */
+static enum MHD_Result begin_exchange(struct exchange *exchange, const char *method)
+{
+    struct web_request *request = &exchange->request;
+
+    exchange->started = true;
+    request->method = method;
+    request->target = exchange->target;
+    request->header = exchange->header;
+    request->local = exchange->listener->local;
+    request->port = exchange->listener->port;
+    int total = MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, NULL, NULL);
+    if (total > WEB_HEADERS_MAX) {
+        reply_problem(&exchange->reply, 431, "full", "more than 64 header lines", NULL, NULL);
+        exchange->reply.close = true;
+        return send_reply(exchange);
+    }
+    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, collect_header, exchange);
+    if (atomic_load(&exchange->listener->web->closing)) {
+        reply_problem(&exchange->reply, 503, "cancelled", "the daemon is stopping", NULL, NULL);
+        exchange->reply.close = true;
+        return send_reply(exchange);
+    }
+    return gate_check(request, &exchange->reply) ? MHD_YES : send_reply(exchange);
+}
+
+static void collect_body(struct exchange *exchange, const char *data, size_t size)
+{
+    if (exchange->body_too_large || exchange->body_length + size > WEB_BODY_MAX) {
+        exchange->body_too_large = true;
+        return;
+    }
+    char *body = realloc(exchange->body, exchange->body_length + size + 1);
+    if (body == NULL) {
+        exchange->body_too_large = true;
+        return;
+    }
+    memcpy(body + exchange->body_length, data, size);
+    exchange->body = body;
+    exchange->body_length += size;
+    body[exchange->body_length] = '\0';
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state)
+{
+    struct exchange *exchange = *state;
+    struct listener *listener = context;
+
+    (void)url; /* decoded by the library, leniently; ours is exchange->target */
+    (void)version;
+    if (exchange == NULL)
+        return MHD_NO;
+    exchange->connection = connection;
+    if (!exchange->started)
+        return begin_exchange(exchange, method);
+    if (*upload_size > 0) {
+        collect_body(exchange, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (exchange->replied)
+        return send_reply(exchange);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    reaper_hold(listener->web->reaper, info->socket_context);
+    if (exchange->body_too_large) {
+        reply_problem(&exchange->reply, 413, "full", "the body is larger than 1 MiB", NULL, NULL);
+        exchange->reply.close = true;
+        return send_reply(exchange);
+    }
+    return dispatch(exchange);
+}
+
+/* First sign of a request: its raw target, before the library decodes it. */
+static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
+{
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+
+    if (exchange == NULL)
+        return NULL;
+    exchange->listener = context;
+    exchange->connection = connection;
+    reply_init(&exchange->reply);
+    /* One byte more than allowed is kept, so that the gate sees that it is too long. */
+    snprintf(exchange->target, sizeof exchange->target, "%s", target);
+    return exchange;
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct exchange *exchange = *state;
+    struct listener *listener = context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    (void)how;
+    if (info != NULL)
+        reaper_restart(listener->web->reaper, info->socket_context);
+    if (exchange == NULL)
+        return;
+    reply_free(&exchange->reply);
+    free(exchange->body);
+    free(exchange);
+    *state = NULL;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct listener *listener = context;
+
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        reaper_remove(listener->web->reaper, *socket_context);
+        *socket_context = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *socket_context = reaper_add(listener->web->reaper, info->connect_fd);
+}
+
+/* ---- Life ---- */
+
+static void on_library_log(void *context, const char *format, va_list arguments)
+{
+    char text[256];
+
+    (void)context;
+    vsnprintf(text, sizeof text, format, arguments); /* the library's own format strings */
+    text[strcspn(text, "\r\n")] = '\0';
+    log_debug("http library: %s", text);
+}
+
+static int start_listener(struct listener *listener, int fd, int port, struct error *err)
+{
+    struct sockaddr_in loopback = { .sin_family = AF_INET,
+                                    .sin_port = htons((uint16_t)(port > 0 ? port : 0)),
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct MHD_OptionItem where[] = {
+        { fd >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_SOCK_ADDR, fd >= 0 ? fd : 0,
+          fd >= 0 ? NULL : &loopback },
+        { MHD_OPTION_END, 0, NULL },
+    };
+
+    listener->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+            MHD_USE_ERROR_LOG,
+        (uint16_t)0, NULL, NULL, on_request, listener, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_ARRAY, where, MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(listener->local ? 0 : WEB_CONNECTIONS_PER_ADDRESS),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_END);
+    if (listener->daemon == NULL)
+        return error_set(err, ERR_IO, "cannot serve HTTP on %s: is port %d taken? Choose another with --port",
+                         listener->local ? "the Unix socket" : "127.0.0.1", port);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    listener->port = info != NULL ? info->port : port;
+    return 0;
+}
+
+static int start_local(struct web *web, struct error *err)
+{
+    int fd;
+
+    int rc = listen_unix(web->socket_path, &fd, err);
+    if (rc != 0)
+        return rc;
+    rc = start_listener(&web->local, fd, 0, err);
+    if (rc != 0) {
+        close(fd);
+        unlink(web->socket_path);
+        web->socket_path[0] = '\0';
+    }
+    return rc;
+}
+
+int web_open(const struct web_options *options, struct web **ret_web, struct error *err)
+{
+    struct web *web = calloc(1, sizeof *web);
+
+    if (web == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the HTTP server");
+    web->options = *options;
+    web->tcp = (struct listener){ .web = web };
+    web->local = (struct listener){ .web = web, .local = true };
+    pthread_mutex_init(&web->cache.lock, NULL);
+    double deadline_s =
+        options->request_deadline_s > 0 ? options->request_deadline_s : WEB_REQUEST_DEADLINE_S;
+
+    int rc = hub_open(options->command, &web->hub, err);
+    if (rc == 0)
+        rc = reaper_open((int64_t)(deadline_s * NS_PER_S), &web->reaper, err);
+    if (rc == 0)
+        rc = worker_open(options->db_path, &web->worker, err);
+    if (rc == 0 && options->socket_path != NULL) {
+        snprintf(web->socket_path, sizeof web->socket_path, "%s", options->socket_path);
+        rc = start_local(web, err);
+    }
+    if (rc == 0 && options->port >= 0)
+        rc = start_listener(&web->tcp, -1, options->port, err);
+    if (rc != 0) {
+        web_close(web);
+        return rc;
+    }
+    *ret_web = web;
+    return 0;
+}
+
+void web_close(struct web *web)
+{
+    if (web == NULL)
+        return;
+    atomic_store(&web->closing, true);
+    worker_close(web->worker);
+    if (web->hub != NULL)
+        hub_shut(web->hub);
+    if (web->tcp.daemon != NULL)
+        MHD_stop_daemon(web->tcp.daemon);
+    if (web->local.daemon != NULL) {
+        MHD_stop_daemon(web->local.daemon); /* closes the listening socket */
+        unlink(web->socket_path);
+    }
+    if (web->cache.response != NULL)
+        MHD_destroy_response(web->cache.response);
+    pthread_mutex_destroy(&web->cache.lock);
+    hub_close(web->hub);
+    reaper_close(web->reaper);
+    free(web);
+}
+
+int web_port(const struct web *web)
+{
+    return web->tcp.port;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * listen: the Unix socket of the HTTP server.
+ */
+#include "web/listen.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LISTEN_BACKLOG = 64 };
+
+/* True when a process accepts connections there. */
+static bool answers(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    bool yes = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    close(fd);
+    return yes;
+}
+
+int listen_unix(const char *path, int *ret_fd, struct error *err)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct stat info;
+    int rc;
+
+    if (strlen(path) >= sizeof address.sun_path)
+        return error_set(err, ERR_INVALID,
+                         "%s: the path of a Unix socket has at most %zu bytes; choose a shorter --run-dir",
+                         path, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (lstat(path, &info) == 0) {
+        if (!S_ISSOCK(info.st_mode))
+            return error_set(err, ERR_CONFLICT,
+                             "%s exists and is no socket; remove it or choose another --run-dir", path);
+        if (answers(&address))
+            return error_set(err, ERR_CONFLICT,
+                             "%s is served by another daemon; stop it or choose another --run-dir", path);
+        if (unlink(path) != 0)
+            return error_set_errno(err, errno, "cannot remove the stale socket %s", path);
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set_errno(err, errno, "cannot make a Unix socket");
+    /* Before bind: the file takes its mode from the socket, so there is no moment at which others may
+     * connect. */
+    if (fchmod(fd, S_IRUSR | S_IWUSR) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
+        rc = error_set_errno(err, errno, "cannot listen on %s", path);
+        close(fd);
+        return rc;
+    }
+    *ret_fd = fd;
+    return 0;
+}

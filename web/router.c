@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * router: the table, matching segment by segment, and strict query parameters: a name that a route does not
+ * know is refused, because a misspelt "limt" that is silently ignored costs an hour later.
+ */
+#include "web/router.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static const struct web_route routes[] = {
+    { "GET", "/healthz", ROUTE_QUICK, NULL, api_health, "Is the daemon alive" },
+    { "GET", "/api/v1/status", ROUTE_QUICK | ROUTE_CACHED, NULL, api_status, "State, progress, rails" },
+    { "GET", "/api/v1/bench", 0, NULL, api_bench, "Bench file, rails, limits" },
+    { "GET", "/api/v1/instruments", 0, NULL, api_instruments, "Instruments with their identities" },
+    { "GET", "/api/v1/chips", 0, NULL, api_chips, "Chip profile and the chip in the socket" },
+    { "GET", "/api/v1/campaigns", 0, NULL, api_campaigns, "Campaign files of the daemon" },
+    { "POST", "/api/v1/campaigns/check", 0, NULL, api_campaign_check, "Every mistake of a campaign" },
+    { "POST", "/api/v1/campaigns/plan", 0, NULL, api_campaign_plan,
+      "Steps, points, duration and bytes of a campaign" },
+    { "POST", "/api/v1/runs", ROUTE_KEYED, NULL, api_run_start, "Starts a run" },
+    { "POST", "/api/v1/stop", ROUTE_QUICK, NULL, api_stop, "Ends the run after this point" },
+    { "POST", "/api/v1/abort", ROUTE_QUICK, NULL, api_abort, "Ends the run now, with an ordered power-down" },
+    { "POST", "/api/v1/estop", ROUTE_QUICK, NULL, api_estop, "Outputs off first" },
+    { "GET", "/api/v1/runs", 0, NAMES("limit", "before"), api_runs, "Runs, newest first" },
+    { "GET", "/api/v1/runs/{id}", 0, NULL, api_run, "One run with its snapshots" },
+    { "GET", "/api/v1/runs/{id}/points", 0, NAMES("step"), api_run_points,
+      "Points with verdicts and readings" },
+    { "GET", "/api/v1/runs/{id}/samples", 0, NAMES("step", "cell", "offset", "limit"), api_run_samples,
+      "Inference results of one point" },
+    { "GET", "/api/v1/runs/{id}/channels", 0, NULL, api_run_channels, "Channels that the run recorded" },
+    { "GET", "/api/v1/runs/{id}/traces", 0, NAMES("channel", "t0", "t1", "pixels"), api_run_traces,
+      "A channel over time: least, greatest and mean per pixel" },
+    { "GET", "/api/v1/runs/{id}/events", 0, NAMES("after", "limit"), api_run_events,
+      "Recorded events and reports" },
+    { "GET", "/api/v1/runs/{id}/calibrations", 0, NULL, api_run_calibrations,
+      "Calibrations of the run's chip" },
+    { "GET", "/api/v1/runs/{id}/tensors", 0, NAMES("sample"), api_run_tensors,
+      "Layer by layer values of one sample" },
+    { "GET", "/api/v1/runs/{id}/export", 0, NAMES("what", "format"), api_run_export,
+      "A table of the run as a file" },
+    { "GET", "/api/v1/compare", 0, NAMES("a", "b"), api_compare, "Two runs, joined by cell and sample" },
+    { "GET", "/api/v1/events", ROUTE_STREAM, NULL, NULL, "Live events as a stream (server-sent events)" },
+};
+
+const struct web_route *router_table(size_t *ret_count)
+{
+    *ret_count = sizeof routes / sizeof routes[0];
+    return routes;
+}
+
+/* Compares segment by segment; "{id}" takes any segment that is not empty. */
+static bool match(const char *pattern, const char *target, char id[WEB_SEGMENT_MAX])
+{
+    id[0] = '\0';
+    for (;;) {
+        size_t want = strcspn(pattern, "/"), have = strcspn(target, "/?");
+
+        if (want > 0 && pattern[0] == '{') {
+            if (have == 0 || !request_decode(target, have, id, WEB_SEGMENT_MAX))
+                return false;
+        } else if (want != have || strncmp(pattern, target, want) != 0) {
+            return false;
+        }
+        pattern += want;
+        target += have;
+        if (*pattern == '\0')
+            return *target == '\0' || *target == '?';
+        if (*target != '/')
+            return false;
+        pattern++;
+        target++;
+    }
+}
+
+static bool method_matches(const char *route, const char *method)
+{
+    return strcmp(route, method) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(route, "GET") == 0);
+}
+
+static bool name_known(const struct web_route *route, const char *name)
+{
+    for (int i = 0; route->query != NULL && route->query[i] != NULL; i++)
+        if (strcmp(route->query[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Splits "a=1&b=2" at `*cursor`; returns false at its end. */
+static bool next_parameter(const char **cursor, const char **name, size_t *name_length, const char **value,
+                           size_t *value_length)
+{
+    const char *at = *cursor;
+
+    if (*at == '\0')
+        return false;
+    size_t whole = strcspn(at, "&");
+    size_t length = strcspn(at, "=&");
+    *name = at;
+    *name_length = length;
+    *value = length < whole ? at + length + 1 : at + whole;
+    *value_length = length < whole ? whole - length - 1 : 0;
+    *cursor = at[whole] == '&' ? at + whole + 1 : at + whole;
+    return true;
+}
+
+static const char *query_of(const struct web_request *request)
+{
+    const char *mark = strchr(request->target, '?');
+
+    return mark != NULL ? mark + 1 : "";
+}
+
+/* Every parameter is known to the route, well formed and given once. */
+static bool check_parameters(struct web_call *call)
+{
+    const char *cursor = query_of(call->request), *name, *value;
+    size_t name_length, value_length;
+    char seen[WEB_PARAMETERS_MAX][32], text[WEB_VALUE_MAX];
+    int count = 0;
+
+    while (next_parameter(&cursor, &name, &name_length, &value, &value_length)) {
+        char detail[160], pointer[48];
+
+        if (count == WEB_PARAMETERS_MAX ||
+            !request_decode(name, name_length, seen[count], sizeof seen[count]) ||
+            !request_decode(value, value_length, text, sizeof text)) {
+            reply_problem(call->reply, 400, "invalid", "the query is malformed or has too many parameters",
+                          NULL, NULL);
+            return false;
+        }
+        snprintf(pointer, sizeof pointer, "?%.31s", seen[count]);
+        bool again = false;
+        for (int i = 0; i < count; i++)
+            again |= strcmp(seen[i], seen[count]) == 0;
+        if (again || !name_known(call->route, seen[count])) {
+            const char *near =
+                call->route->query != NULL ? json_nearest(seen[count], call->route->query) : NULL;
+            char hint[64] = "";
+
+            snprintf(detail, sizeof detail, "query parameter '%.31s' is %s", seen[count],
+                     again ? "given twice" : "not known here");
+            if (near != NULL && !again)
+                snprintf(hint, sizeof hint, "did you mean '%s'?", near);
+            reply_problem(call->reply, 400, "invalid", detail, pointer, hint);
+            return false;
+        }
+        count++;
+    }
+    return true;
+}
+
+bool router_find(struct web_call *call)
+{
+    const char *allow = NULL;
+
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!match(routes[i].pattern, call->request->target, call->id))
+            continue;
+        if (method_matches(routes[i].method, call->request->method)) {
+            call->route = &routes[i];
+            return check_parameters(call);
+        }
+        if (allow != NULL)
+            allow = "GET, HEAD, POST";
+        else
+            allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : "POST";
+    }
+    call->route = NULL;
+    if (allow != NULL) {
+        reply_problem(call->reply, 405, "unsupported", "this resource does not know that method", NULL,
+                      allow);
+        call->reply->allow = allow;
+    } else {
+        reply_problem(call->reply, 404, "not_found", "there is no such resource", NULL,
+                      "docs/api.md lists the resources");
+    }
+    return false;
+}
+
+/* The key names one start: letters, digits and -._: only, because it is stored and logged. */
+static bool check_key(struct web_call *call)
+{
+    const char *key = request_header(call->request, "Idempotency-Key");
+
+    if (key == NULL) {
+        reply_problem(call->reply, 428, "invalid",
+                      "this request starts something and needs an Idempotency-Key header", NULL,
+                      "send a fresh unique text, and the same one when you repeat the request");
+        return false;
+    }
+    bool ok = key[0] != '\0' && strlen(key) <= WEB_KEY_MAX;
+    for (const char *p = key; ok && *p != '\0'; p++)
+        ok = isalnum((unsigned char)*p) || strchr("-._:", *p) != NULL;
+    if (!ok)
+        reply_problem(call->reply, 400, "invalid",
+                      "the Idempotency-Key is not 1 to 64 characters of A-Z a-z 0-9 - . _ :", NULL,
+                      "a UUID or a ULID fits");
+    return ok;
+}
+
+void router_run(struct web_call *call)
+{
+    struct error err = { 0 };
+
+    if ((call->route->flags & ROUTE_KEYED) != 0 && !check_key(call))
+        return;
+    if (call->route->handler(call, &err) != 0)
+        reply_error(call->reply, &err);
+}
+
+bool call_parameter(const struct web_call *call, const char *name, char out[WEB_VALUE_MAX])
+{
+    const char *cursor = query_of(call->request), *key, *value;
+    size_t key_length, value_length;
+    char decoded[32];
+
+    while (next_parameter(&cursor, &key, &key_length, &value, &value_length))
+        if (request_decode(key, key_length, decoded, sizeof decoded) && strcmp(decoded, name) == 0)
+            return request_decode(value, value_length, out, WEB_VALUE_MAX);
+    return false;
+}
+
+int call_integer(const struct web_call *call, const char *name, int64_t min, int64_t max, int64_t fallback,
+                 int64_t *ret_value, struct error *err)
+{
+    char text[WEB_VALUE_MAX], *end = NULL;
+
+    if (!call_parameter(call, name, text)) {
+        *ret_value = fallback;
+        return 0;
+    }
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool plain = isdigit((unsigned char)text[0]) || (text[0] == '-' && isdigit((unsigned char)text[1]));
+    if (!plain || *end != '\0' || errno != 0 || value < min || value > max)
+        return error_set(err, ERR_RANGE, "query parameter '%s' is '%.40s', not an integer from %lld to %lld",
+                         name, text, (long long)min, (long long)max);
+    *ret_value = value;
+    return 0;
+}
+
+int call_body(const struct web_call *call, cJSON **ret_body, struct error *err)
+{
+    if (call->request->body_length == 0)
+        return json_parse("{}", 2, ret_body, err);
+    int rc = json_parse(call->request->body, call->request->body_length, ret_body, err);
+    if (rc != 0)
+        error_prefix(err, "request body");
+    return rc;
+}
+
+int call_command(const struct web_call *call, const struct command **ret_command, struct error *err)
+{
+    if (call->command == NULL)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "this needs a running daemon; a database file alone cannot answer it");
+    *ret_command = call->command;
+    return 0;
+}
+
+int call_store(const struct web_call *call, struct query **ret_query, struct error *err)
+{
+    if (call->query == NULL) {
+        const struct error *why = call->query_error;
+
+        return error_set(err, why != NULL && why->code != 0 ? why->code : ERR_NOT_FOUND, "%s",
+                         why != NULL && why->code != 0 ? why->message : "there is no store");
+    }
+    *ret_query = call->query;
+    return 0;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * router: the one table of routes. docs/openapi.json is held against it by tests/unit/test_router.c. A
+ * resource's handler gets a struct web_call and fills its reply; it knows nothing of sockets.
+ */
+#ifndef WEB_ROUTER_H
+#define WEB_ROUTER_H
+
+#include "daemon/command.h"
+#include "web/request.h"
+
+struct query; /* db/query.h */
+
+enum route_flag {
+    ROUTE_QUICK = 1 << 0,  /* answers from a snapshot or a queue: runs on the HTTP thread, never waits */
+    ROUTE_STREAM = 1 << 1, /* the event stream: served by http.c itself, has no handler */
+    ROUTE_CACHED = 1 << 2, /* the same answer serves everybody until an event or a POST */
+    ROUTE_KEYED = 1 << 3   /* needs an Idempotency-Key */
+};
+
+struct web_call;
+
+struct web_route {
+    const char *method, *pattern; /* "/api/v1/runs/{id}/points" */
+    unsigned flags;
+    const char *const *query; /* names of the query parameters it knows, NULL-terminated; NULL none */
+    int (*handler)(struct web_call *call, struct error *err);
+    const char *summary;
+};
+
+/* One request on its way through a handler. A handler returns 0 with the reply filled, or an error code with
+ * err. */
+struct web_call {
+    const struct web_request *request;
+    const struct web_route *route;
+    const struct command *command;   /* NULL: answering from a database file alone */
+    struct query *query;             /* NULL in quick routes, and when the store cannot be opened */
+    const struct error *query_error; /* why not, or NULL */
+    char id[WEB_SEGMENT_MAX];        /* the decoded {id} of the pattern */
+    struct web_reply *reply;
+};
+
+/* The whole table, *ret_count rows. */
+const struct web_route *router_table(size_t *ret_count);
+/* Finds the route and fills call->route and call->id; false with a 404, 405 or 400 problem in call->reply.
+ * call->request and call->reply must be set. */
+bool router_find(struct web_call *call);
+/* Runs the handler of call->route; an error becomes a problem document. */
+void router_run(struct web_call *call);
+
+/* ---- For handlers ---- */
+/* Decoded value of a query parameter into out; false when it is absent. */
+bool call_parameter(const struct web_call *call, const char *name, char out[WEB_VALUE_MAX]);
+/* Integer or number in a range; absent gives fallback. */
+int call_integer(const struct web_call *call, const char *name, int64_t min, int64_t max, int64_t fallback,
+                 int64_t *ret_value, struct error *err);
+/* The body as a tree: caller deletes. An empty body is an empty object. */
+int call_body(const struct web_call *call, cJSON **ret_body, struct error *err);
+/* The daemon, or ERR_UNSUPPORTED where there is only a file. */
+int call_command(const struct web_call *call, const struct command **ret_command, struct error *err);
+
+/* The store, or the reason why it cannot be opened. */
+int call_store(const struct web_call *call, struct query **ret_query, struct error *err);
+
+/* Handlers, one file per resource. */
+int api_health(struct web_call *call, struct error *err);           /* api_status.c */
+int api_status(struct web_call *call, struct error *err);           /* api_status.c */
+int api_bench(struct web_call *call, struct error *err);            /* api_bench.c */
+int api_instruments(struct web_call *call, struct error *err);      /* api_bench.c */
+int api_chips(struct web_call *call, struct error *err);            /* api_bench.c */
+int api_campaigns(struct web_call *call, struct error *err);        /* api_campaigns.c */
+int api_campaign_check(struct web_call *call, struct error *err);   /* api_campaigns.c */
+int api_campaign_plan(struct web_call *call, struct error *err);    /* api_campaigns.c */
+int api_run_start(struct web_call *call, struct error *err);        /* api_control.c */
+int api_stop(struct web_call *call, struct error *err);             /* api_control.c */
+int api_abort(struct web_call *call, struct error *err);            /* api_control.c */
+int api_estop(struct web_call *call, struct error *err);            /* api_control.c */
+int api_runs(struct web_call *call, struct error *err);             /* api_runs.c */
+int api_run(struct web_call *call, struct error *err);              /* api_runs.c */
+int api_run_points(struct web_call *call, struct error *err);       /* api_runs.c */
+int api_run_samples(struct web_call *call, struct error *err);      /* api_runs.c */
+int api_run_channels(struct web_call *call, struct error *err);     /* api_runs.c */
+int api_run_traces(struct web_call *call, struct error *err);       /* api_runs.c */
+int api_run_events(struct web_call *call, struct error *err);       /* api_runs.c */
+int api_run_calibrations(struct web_call *call, struct error *err); /* api_runs.c */
+int api_run_tensors(struct web_call *call, struct error *err);      /* api_runs.c */
+int api_run_export(struct web_call *call, struct error *err);       /* api_export.c */
+int api_compare(struct web_call *call, struct error *err);          /* api_compare.c */
+
+#endif
