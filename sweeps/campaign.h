@@ -29,7 +29,8 @@ enum {
     CAMPAIGN_POSITIONS_MAX = 16,
     CAMPAIGN_SAMPLES_MAX = 1000000,
     CAMPAIGN_ATTEMPTS_MAX = 10,
-    CAMPAIGN_REPEATS_MAX = 100
+    CAMPAIGN_REPEATS_MAX = 100,
+    CAMPAIGN_LEVELS_MAX = 9
 };
 
 enum step_kind {
@@ -55,7 +56,14 @@ enum step_kind {
 enum campaign_backend { CAMPAIGN_CHIP, CAMPAIGN_REFERENCE };
 
 /* Classes that errors fall into, and what a campaign may want done about each. */
-enum error_class { CLASS_LINK_ERROR, CLASS_HANG, CLASS_MISMATCH, CLASS_TRIP, CLASS_OTHER, ERROR_CLASS_COUNT };
+enum error_class {
+    ERROR_CLASS_LINK,
+    ERROR_CLASS_HANG,
+    ERROR_CLASS_MISMATCH,
+    ERROR_CLASS_TRIP,
+    ERROR_CLASS_OTHER,
+    ERROR_CLASS_COUNT
+};
 enum policy_action {
     POLICY_RETRY,   /* the same again, as long as attempts and budget last; then record */
     POLICY_RECOVER, /* power cycle, load again, then as retry */
@@ -90,11 +98,15 @@ struct step_load {
     struct adc_config adc;
 };
 struct step_golden {
-    int dataset, samples, agree_min; /* at least agree_min of samples must predict as the reference does */
-    double sigma_codes;              /* stated noise of one conversion, in codes: what "differs" means */
+    int dataset, samples; /* up to GOLDEN_SAMPLES_MAX of chip/golden.h */
+    int agree_min;        /* predictions that must agree with the reference's */
+    double sigma_lsb;     /* standard deviation of one converter code against the ideal one */
+    double k;             /* a sum outside k sigma is an outlier */
+    double outlier_share; /* of sums, allowed */
+    double product_share; /* spread of the analog product as a share of its RMS size */
 };
 struct step_bist {
-    uint32_t seed;
+    int seed;
 };
 struct step_accuracy {
     int dataset, samples, batch; /* batch: samples per acknowledgement */
@@ -109,13 +121,13 @@ struct step_accuracy {
     struct campaign_limit limit[CAMPAIGN_LIMITS_MAX];
 };
 struct step_calibrate {
-    double level[3]; /* of converter full scale, -1..1: mid-scale and the two ends */
     int level_count;
+    double level[CAMPAIGN_LEVELS_MAX]; /* of converter full scale, -1..1: mid-scale and the two ends */
     struct adc_config adc;
     int average;         /* conversions per point and converter */
-    double residual_lsb; /* allowed residual offset, LSB of adc.bits at gain 1 */
+    int rounds;          /* at most so many trim-and-verify rounds */
+    double residual_lsb; /* allowed residual offset, LSB at adc.bits and gain 1 */
     double validity_s;   /* how long the result holds */
-    int rounds;          /* trim-and-verify rounds */
 };
 struct step_record {
     int position_count; /* of the test mux */

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * campaign: reads the document's own members and hands each step to its kind. */
+#include "sweeps/campaign.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/text.h"
+#include "sweeps/step.h"
+
+static const char *const top_keys[] = { "format",   "version",      "name",         "title",    "bench",
+                                        "backend",  "seed",         "chips",        "networks", "datasets",
+                                        "on_error", "log_period_s", "retry_budget", "steps",    NULL };
+
+/* What happens when a campaign says nothing: a link is tried again, a hung chip is power-cycled, a wrong
+ * result is a result. */
+static const struct campaign_policy default_policy = {
+    .attempts = 2,
+    .action = { [ERROR_CLASS_LINK] = POLICY_RETRY,
+                [ERROR_CLASS_HANG] = POLICY_RECOVER,
+                [ERROR_CLASS_MISMATCH] = POLICY_RECORD,
+                [ERROR_CLASS_TRIP] = POLICY_STOP,
+                [ERROR_CLASS_OTHER] = POLICY_STOP },
+};
+
+static void read_format(const struct json_at *at)
+{
+    const char *format = json_string(at, "format", true, "");
+
+    if (format != NULL && format[0] != '\0' && strcmp(format, "nightbench-campaign") != 0) {
+        struct json_at member = json_member(at, "format", true);
+        json_problem(&member, "nightbench-campaign", "this is a \"%s\", not a campaign", format);
+    }
+    json_integer(at, "version", true, 1, 1, 1);
+}
+
+static void read_chips(const struct json_at *at, struct campaign *campaign)
+{
+    struct json_at chips = json_member(at, "chips", false);
+    int count = json_count(&chips);
+
+    if (count > CAMPAIGN_CHIPS_MAX) {
+        json_problem(&chips, "", "more than %d chips", CAMPAIGN_CHIPS_MAX);
+        count = CAMPAIGN_CHIPS_MAX;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&chips, i);
+        if (!cJSON_IsString(item.node) || strlen(item.node->valuestring) >= CAMPAIGN_NAME_MAX)
+            json_problem(&item, "\"lot-wafer-x-y-serial\" as the step identify prints it",
+                         "not the serial of a chip");
+        else
+            snprintf(campaign->chip[campaign->chip_count++], CAMPAIGN_NAME_MAX, "%s", item.node->valuestring);
+    }
+}
+
+static void read_networks(const struct json_at *at, struct campaign *campaign)
+{
+    struct json_at networks = json_member(at, "networks", false);
+
+    if (networks.node == NULL)
+        return;
+    if (!cJSON_IsObject(networks.node)) {
+        json_problem(&networks, "{\"name\":\"path\"}", "must be an object of names and paths");
+        return;
+    }
+    for (const cJSON *child = networks.node->child; child != NULL; child = child->next) {
+        if (campaign->network_count == CAMPAIGN_NETWORKS_MAX) {
+            json_problem(&networks, "", "more than %d networks", CAMPAIGN_NETWORKS_MAX);
+            return;
+        }
+        struct campaign_network *network = &campaign->network[campaign->network_count++];
+        struct json_at member = json_member(&networks, child->string, true);
+        snprintf(network->pointer, sizeof network->pointer, "%s", member.pointer);
+        snprintf(network->name, sizeof network->name, "%s", child->string);
+        step_text(&networks, child->string, true, network->path, sizeof network->path, "");
+    }
+}
+
+static void read_datasets(const struct json_at *at, struct campaign *campaign)
+{
+    static const char *const known[] = { "path", "shuffle_labels", NULL };
+    struct json_at datasets = json_member(at, "datasets", false);
+
+    if (datasets.node == NULL)
+        return;
+    if (!cJSON_IsObject(datasets.node)) {
+        json_problem(&datasets, "{\"name\":{\"path\":\"...\"}}", "must be an object of names and data sets");
+        return;
+    }
+    for (const cJSON *child = datasets.node->child; child != NULL; child = child->next) {
+        if (campaign->dataset_count == CAMPAIGN_DATASETS_MAX) {
+            json_problem(&datasets, "", "more than %d data sets", CAMPAIGN_DATASETS_MAX);
+            return;
+        }
+        struct campaign_dataset *dataset = &campaign->dataset[campaign->dataset_count++];
+        struct json_at member = json_member(&datasets, child->string, true);
+        snprintf(dataset->pointer, sizeof dataset->pointer, "%s", member.pointer);
+        snprintf(dataset->name, sizeof dataset->name, "%s", child->string);
+        json_only(&member, known);
+        step_text(&member, "path", true, dataset->path, sizeof dataset->path, "");
+        dataset->shuffle_labels = (uint64_t)json_integer(&member, "shuffle_labels", false, 0, INT32_MAX, 0);
+    }
+}
+
+/* Steps without a name are called after their kind, numbered from the second on: names are identities of
+ * points. */
+static void name_steps(struct campaign *campaign, struct json_problems *problems)
+{
+    for (int i = 0; i < campaign->step_count; i++) {
+        struct campaign_step *step = &campaign->step[i];
+        int same = 1;
+
+        if (step->name[0] != '\0')
+            continue;
+        for (int k = 0; k < i; k++)
+            same += campaign->step[k].kind == step->kind;
+        if (same == 1)
+            snprintf(step->name, sizeof step->name, "%s", campaign_step_kind_name(step->kind));
+        else
+            snprintf(step->name, sizeof step->name, "%s %d", campaign_step_kind_name(step->kind), same);
+    }
+    for (int i = 0; i < campaign->step_count; i++) {
+        for (int k = 0; k < i; k++) {
+            if (strcmp(campaign->step[i].name, campaign->step[k].name) != 0)
+                continue;
+            struct json_at at = { .problems = problems };
+            snprintf(at.pointer, sizeof at.pointer, "%.*s/name", JSON_POINTER_MAX - 6,
+                     campaign->step[i].pointer);
+            json_problem(&at, "", "\"%s\" is already the name of step %d", campaign->step[i].name, k);
+        }
+    }
+}
+
+static void read_steps(const struct json_at *at, struct campaign *campaign)
+{
+    struct json_at steps = json_member(at, "steps", true);
+    int count = json_count(&steps);
+
+    if (steps.node != NULL && !cJSON_IsArray(steps.node)) {
+        json_problem(&steps, "[ {\"step\":\"identify\"}, ... ]", "must be a list of steps");
+        return;
+    }
+    if (steps.node != NULL && count == 0)
+        json_problem(&steps, "", "a campaign without steps does nothing");
+    if (count > CAMPAIGN_STEPS_MAX) {
+        json_problem(&steps, "", "more than %d steps", CAMPAIGN_STEPS_MAX);
+        count = CAMPAIGN_STEPS_MAX;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&steps, i);
+        step_parse(&item, campaign, false, &campaign->step[i]);
+        if (campaign->step[i].pointer[0] == '\0') /* of no known kind: reported, keeps its place */
+            snprintf(campaign->step[i].pointer, JSON_POINTER_MAX, "%s", item.pointer);
+        campaign->step_count = i + 1;
+    }
+    name_steps(campaign, at->problems);
+}
+
+int campaign_read(const cJSON *root, const char *label, struct campaign **ret_campaign,
+                  struct json_problems *problems, struct error *err)
+{
+    static const char *const backends[] = { "chip", "reference", NULL };
+    int before = problems->count;
+    struct campaign *campaign = calloc(1, sizeof *campaign);
+
+    if (campaign == NULL)
+        return error_set(err, ERR_MEMORY, "%s: no memory for a campaign", label);
+
+    struct json_at at = json_root(root, problems);
+    campaign->policy = default_policy;
+    json_only(&at, top_keys);
+    read_format(&at);
+    step_text(&at, "name", true, campaign->name, sizeof campaign->name, "");
+    step_text(&at, "title", false, campaign->title, sizeof campaign->title, "");
+    step_text(&at, "bench", true, campaign->bench, sizeof campaign->bench, "");
+    campaign->backend = json_choice(&at, "backend", false, backends, CAMPAIGN_CHIP);
+    campaign->seed = (uint64_t)json_integer(&at, "seed", false, 0, INT64_C(1) << 53, 1);
+    campaign->log_period_s = json_double(&at, "log_period_s", false, 0.0, 3600.0, 0.0);
+    campaign->retry_budget = (int)json_integer(&at, "retry_budget", false, 0, 100000, 20);
+    step_policy(&at, &default_policy, &campaign->policy);
+    read_chips(&at, campaign);
+    read_networks(&at, campaign);
+    read_datasets(&at, campaign);
+    read_steps(&at, campaign);
+    if (problems->count == before)
+        campaign->json = campaign_canonical(root);
+
+    if (problems->count > before) {
+        campaign_free(campaign);
+        return json_problems_error(problems, label, err);
+    }
+    if (campaign->json == NULL) {
+        campaign_free(campaign);
+        return error_set(err, ERR_MEMORY, "%s: no memory for a campaign", label);
+    }
+    *ret_campaign = campaign;
+    return 0;
+}
+
+int campaign_load(const char *path, struct campaign **ret_campaign, struct json_problems *problems,
+                  struct error *err)
+{
+    cJSON *root = NULL;
+    int rc = json_load(path, &root, err);
+
+    if (rc < 0)
+        return rc;
+    rc = campaign_read(root, path, ret_campaign, problems, err);
+    cJSON_Delete(root);
+    return rc;
+}
+
+void campaign_free(struct campaign *campaign)
+{
+    if (campaign == NULL)
+        return;
+    for (int i = 0; i < CAMPAIGN_STEPS_MAX; i++) {
+        if (campaign->step[i].kind == STEP_SWEEP)
+            free(campaign->step[i].u.sweep.step);
+    }
+    free(campaign->json);
+    free(campaign);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const cJSON *const *x = a, *const *y = b;
+
+    return strcmp((*x)->string, (*y)->string);
+}
+
+static void write_canonical(const cJSON *node, struct strbuf *out);
+
+static void write_object(const cJSON *node, struct strbuf *out)
+{
+    int count = cJSON_GetArraySize(node), i = 0;
+    const cJSON **children = calloc((size_t)count + 1, sizeof *children);
+
+    if (children == NULL) {
+        out->failed = true;
+        return;
+    }
+    for (const cJSON *child = node->child; child != NULL; child = child->next)
+        children[i++] = child;
+    qsort(children, (size_t)count, sizeof *children, by_key);
+    strbuf_add(out, "{");
+    for (i = 0; i < count; i++) {
+        cJSON *key = cJSON_CreateStringReference(children[i]->string);
+        char *text = key != NULL ? json_print(key, false) : NULL;
+        if (text == NULL)
+            out->failed = true;
+        else
+            strbuf_add(out, "%s%s:", i ? "," : "", text);
+        free(text);
+        cJSON_Delete(key);
+        write_canonical(children[i], out);
+    }
+    strbuf_add(out, "}");
+    free(children);
+}
+
+static void write_canonical(const cJSON *node, struct strbuf *out)
+{
+    if (cJSON_IsObject(node)) {
+        write_object(node, out);
+    } else if (cJSON_IsArray(node)) {
+        strbuf_add(out, "[");
+        for (const cJSON *child = node->child; child != NULL; child = child->next) {
+            write_canonical(child, out);
+            if (child->next != NULL)
+                strbuf_add(out, ",");
+        }
+        strbuf_add(out, "]");
+    } else {
+        char *text = json_print(node, false);
+        if (text == NULL)
+            out->failed = true;
+        else
+            strbuf_add(out, "%s", text);
+        free(text);
+    }
+}
+
+char *campaign_canonical(const cJSON *node)
+{
+    struct strbuf out = { 0 };
+
+    write_canonical(node, &out);
+    if (out.failed) {
+        strbuf_free(&out);
+        return NULL;
+    }
+    return out.text;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * runner: the state of one run and what steps may do with it: record, wait, load, move the chip's conditions.
+ * Owned by the runner thread alone. Internal to sweeps/. */
+#ifndef SWEEPS_RUNNER_H
+#define SWEEPS_RUNNER_H
+
+#include "chip/backend_chip.h"
+#include "chip/reference.h"
+#include "sweeps/judge.h"
+#include "sweeps/power.h"
+#include "sweeps/run.h"
+#include "sweeps/sampler.h"
+#include "sweeps/step.h"
+
+enum { RUNNER_CHANNEL_MAX = 64, RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CONVERTERS_MAX = 64 };
+
+/* Last attempt of one cell of the plan. */
+struct run_outcome {
+    int verdict, attempts;
+    struct judged judged;
+    int dataset, count;  /* samples behind predictions */
+    int16_t *prediction; /* [count], NULL where the step infers nothing */
+};
+
+/* Trims that a calibration has written, so that a power cycle can write them again; and where it is valid. */
+struct run_calibration {
+    bool valid;
+    int64_t id;
+    double rail_v[PROFILE_RAILS_MAX], temperature_c;
+    int offset[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX], gain[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX];
+};
+#define CALIBRATION_SUPPLY_V 0.020 /* outside of this or that, readings are flagged cal_extrapolated */
+#define CALIBRATION_SPAN_C   5.0
+
+struct run {
+    const struct run_context *context;
+    const struct plan *plan;
+    const struct campaign *campaign;
+    const struct chip_profile *profile;
+    const struct record_sink *sink;
+
+    bool has_bench; /* false with the reference back end */
+    struct power power;
+    struct sampler *sampler;
+    struct spi_bus bus;
+    struct chip *chip; /* open while the rails are up */
+    struct chip_identity identity;
+    struct backend chip_backend, reference_backend; /* open when .context is not NULL */
+
+    int network; /* loaded on the chip (and on the reference); -1 none */
+    struct adc_config adc, reference_adc;
+    bool chip_loaded;
+    int reference_network;
+    struct run_calibration calibration;
+    double idle_w, u_idle_w; /* last idle power, at idle_rail_v; NaN: none */
+    double idle_rail_v[PROFILE_RAILS_MAX];
+
+    struct run_outcome *outcome; /* [plan->cell_count] */
+    struct run_result *result;
+    struct run_progress progress;
+    int64_t start_ns;
+    double planned_done_s; /* planned seconds of what has been done: drives the remaining time */
+    int retries;
+    char row[RUN_ROW_MAX];
+};
+
+/* One attempt of one point; cell is NULL for steps that make no point. */
+struct run_point {
+    int step; /* index in the plan */
+    const struct campaign_step *what;
+    const struct plan_cell *cell;
+    int cell_index; /* in plan.cell; -1 */
+    int attempt;
+    int verdict; /* set by the step; PASS when it does not */
+    struct run_outcome *outcome;
+};
+
+int64_t runner_now(const struct run *run);
+/* ERR_CANCELLED after an abort. Steps ask between batches. */
+int runner_check(const struct run *run, struct error *err);
+/* A stop was asked for: no new point. */
+bool runner_stopping(const struct run *run);
+int runner_wait(struct run *run, double seconds, struct error *err);
+void runner_progress(struct run *run, int64_t samples_done);
+
+/* ---- Recording ---- */
+int runner_reading(struct run *run, const struct run_point *point, const char *channel,
+                   const char *instrument, const struct reading *reading, struct error *err);
+/* A value that we computed: flagged derived, and simulated or extrapolated as conditions say; also kept in
+ * the outcome. */
+int runner_quantity(struct run *run, struct run_point *point, int quantity, double value, double uncertainty,
+                    struct error *err);
+int runner_value(struct run *run, const struct run_point *point, const char *channel, int unit, double value,
+                 double uncertainty, uint32_t flags, struct error *err);
+int runner_event(struct run *run, const char *kind, const char *json, struct error *err, const char *format,
+                 ...) __attribute__((format(printf, 5, 6)));
+/* Flags that hold for whatever is measured on the chip now. */
+uint32_t runner_flags(const struct run *run);
+/* Means of all rails over a window, as readings "rail.<name>.voltage|current|power" and the quantity
+ * power.total. */
+int runner_rails(struct run *run, struct run_point *point, const struct sampler_window *window,
+                 struct error *err);
+
+/* ---- The chip's conditions ---- */
+/* Rails up, SPI on, chip opened, sampler started; and back. */
+int runner_power_up(struct run *run, const double *target_v, struct error *err);
+int runner_power_down(struct run *run, bool emergency, struct error *err);
+int runner_identify_chip(struct run *run, struct error *err);
+/* Loads a network on the back end, or only another converter setting of the loaded one. */
+int runner_load(struct run *run, int backend, int network, const struct adc_config *adc, struct error *err);
+struct backend *runner_backend(struct run *run, int backend);
+/* Power cycle, identity, trims and network as they were; rails at the voltages that were set. */
+int runner_recover(struct run *run, struct error *err);
+/* Writes the trims of the calibration in force. */
+int runner_write_trims(struct run *run, struct error *err);
+/* Puts the axis values of a cell in force. */
+int runner_apply(struct run *run, const struct step_sweep *sweep, const struct plan_cell *cell,
+                 struct error *err);
+/* Outcome of the first cell of a named step (repeat 1), or NULL. */
+const struct run_outcome *runner_outcome(const struct run *run, const char *step_name);
+
+#endif

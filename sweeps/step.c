@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * step: the table of kinds, reading a step by it, and the readers that kinds share. */
+#include "sweeps/step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sweeps/judge.h"
+
+static const struct step_type *const types[STEP_KIND_COUNT] = {
+    [STEP_IDENTIFY] = &step_identify_type,   [STEP_CONTACT] = &step_contact_type,
+    [STEP_POWER] = &step_power_type,         [STEP_LOAD] = &step_load_type,
+    [STEP_BIST] = &step_bist_type,           [STEP_GOLDEN] = &step_golden_type,
+    [STEP_ACCURACY] = &step_accuracy_type,   [STEP_INFER] = &step_infer_type,
+    [STEP_CALIBRATE] = &step_calibrate_type, [STEP_RECORD] = &step_record_type,
+    [STEP_SWEEP] = &step_sweep_type,         [STEP_MEASURE] = &step_measure_type,
+    [STEP_WAIT] = &step_wait_type,           [STEP_COMPARE] = &step_compare_type,
+    [STEP_REPORT] = &step_report_type,
+};
+
+enum { KEYS_MAX = 24 };
+
+const struct step_type *step_type_of(int kind)
+{
+    return types[kind];
+}
+
+const char *campaign_step_kind_name(int kind)
+{
+    return kind >= 0 && kind < STEP_KIND_COUNT ? types[kind]->name : "unknown";
+}
+
+/* Every key of the kind and the three that all kinds have; the rest is refused. */
+static void refuse_unknown_keys(const struct json_at *at, const struct step_type *type)
+{
+    const char *known[KEYS_MAX + 4] = { "step", "name", "on_error" };
+    int count = 3;
+
+    for (const char *const *key = type->keys; *key != NULL && count < KEYS_MAX + 3; key++)
+        known[count++] = *key;
+    json_only(at, known);
+}
+
+void step_parse(const struct json_at *at, const struct campaign *campaign, bool within,
+                struct campaign_step *ret_step)
+{
+    const char *names[STEP_KIND_COUNT + 1] = { NULL };
+
+    for (int i = 0; i < STEP_KIND_COUNT; i++)
+        names[i] = types[i]->name;
+
+    int kind = json_choice(at, "step", true, names, -1);
+    if (kind < 0)
+        return;
+
+    const struct step_type *type = types[kind];
+    ret_step->kind = kind;
+    snprintf(ret_step->pointer, sizeof ret_step->pointer, "%s", at->pointer);
+    if (within && !type->in_sweep) {
+        struct json_at member = json_member(at, "step", true);
+        json_problem(&member, "accuracy, infer, measure or wait", "a sweep cannot do \"%s\" at its points",
+                     type->name);
+    }
+    refuse_unknown_keys(at, type);
+    step_text(at, "name", false, ret_step->name, sizeof ret_step->name, "");
+    step_policy(at, &campaign->policy, &ret_step->policy);
+    type->parse(at, campaign, ret_step);
+}
+
+void step_check_needs(const struct plan_state *state, const struct campaign_step *step)
+{
+    unsigned needs = types[step->kind]->needs;
+    bool reference = state->inputs->backend == CAMPAIGN_REFERENCE;
+
+    if (reference && (needs & STEP_NEEDS_CHIP))
+        return; /* skipped there */
+    if (needs & STEP_NEEDS_POWER && !state->powered && !reference)
+        step_problem(state, step->pointer, "add {\"step\":\"power\",\"state\":\"up\"} before it",
+                     "\"%s\" needs the rails up, and they are down here", types[step->kind]->name);
+    if (needs & STEP_NEEDS_NETWORK && state->network < 0)
+        step_problem(state, step->pointer, "add a step \"load\" before it", "\"%s\" needs a loaded network",
+                     types[step->kind]->name);
+    if (needs & STEP_NEEDS_DARK && state->powered)
+        step_problem(state, step->pointer, "move it before power up",
+                     "\"%s\" needs the rails down, and they are up here", types[step->kind]->name);
+}
+
+void step_text(const struct json_at *at, const char *key, bool required, char *out, size_t size,
+               const char *fallback)
+{
+    const char *text = json_string(at, key, required, fallback);
+
+    if (text == NULL)
+        text = "";
+    if (strlen(text) >= size) {
+        struct json_at member = json_member(at, key, false);
+        json_problem(&member, "", "longer than %zu characters", size - 1);
+        text = "";
+    }
+    snprintf(out, size, "%s", text);
+}
+
+int step_network(const struct json_at *at, const struct campaign *campaign)
+{
+    const char *names[CAMPAIGN_NETWORKS_MAX + 1] = { NULL };
+
+    for (int i = 0; i < campaign->network_count; i++)
+        names[i] = campaign->network[i].name;
+    return json_choice(at, "network", true, names, -1);
+}
+
+int step_dataset(const struct json_at *at, const struct campaign *campaign, bool required)
+{
+    const char *names[CAMPAIGN_DATASETS_MAX + 1] = { NULL };
+
+    for (int i = 0; i < campaign->dataset_count; i++)
+        names[i] = campaign->dataset[i].name;
+    return json_choice(at, "dataset", required, names, -1);
+}
+
+bool step_adc(const struct json_at *at, const char *key, bool required, struct adc_config *ret_adc)
+{
+    static const char *const known[] = { "bits", "gain", NULL };
+    struct json_at adc = json_member(at, key, required);
+
+    if (adc.node == NULL)
+        return false;
+    json_only(&adc, known);
+    ret_adc->bits = (int)json_integer(&adc, "bits", true, 1, 16, ret_adc->bits);
+    ret_adc->gain = (int)json_integer(&adc, "gain", true, 1, 64, ret_adc->gain);
+    return true;
+}
+
+int step_limits(const struct json_at *at, struct campaign_limit *ret_limit)
+{
+    static const char *const known[] = { "quantity", "min", "max", NULL };
+    struct json_at limits = json_member(at, "limits", false);
+    int count = json_count(&limits);
+
+    if (count > CAMPAIGN_LIMITS_MAX) {
+        json_problem(&limits, "", "more than %d limits", CAMPAIGN_LIMITS_MAX);
+        count = CAMPAIGN_LIMITS_MAX;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&limits, i);
+        struct campaign_limit *limit = &ret_limit[i];
+
+        json_only(&item, known);
+        int quantity = json_choice(&item, "quantity", true, quantity_names(), -1);
+        snprintf(limit->quantity, sizeof limit->quantity, "%s",
+                 quantity >= 0 ? quantity_info(quantity)->name : "");
+        limit->min = json_double(&item, "min", false, -1e30, 1e30, NAN);
+        limit->max = json_double(&item, "max", false, -1e30, 1e30, NAN);
+        snprintf(limit->pointer, sizeof limit->pointer, "%s", item.pointer);
+        if (isnan(limit->min) && isnan(limit->max))
+            json_problem(&item, "give \"min\", \"max\" or both", "a limit without bounds limits nothing");
+        else if (limit->min > limit->max)
+            json_problem(&item, "", "min %g is above max %g", limit->min, limit->max);
+    }
+    return count;
+}
+
+void step_policy(const struct json_at *at, const struct campaign_policy *fallback,
+                 struct campaign_policy *ret_policy)
+{
+    static const char *const known[] = { "attempts", "link", "hang", "mismatch", "trip", "other", NULL };
+    static const char *const actions[] = { "retry", "recover", "record", "stop", NULL };
+    struct json_at policy = json_member(at, "on_error", false);
+
+    *ret_policy = *fallback;
+    if (policy.node == NULL)
+        return;
+    json_only(&policy, known);
+    ret_policy->attempts =
+        (int)json_integer(&policy, "attempts", false, 1, CAMPAIGN_ATTEMPTS_MAX, fallback->attempts);
+    for (int i = 0; i < ERROR_CLASS_COUNT; i++) {
+        const char *key = judge_error_class_names()[i];
+        ret_policy->action[i] = json_choice(&policy, key, false, actions, fallback->action[i]);
+    }
+    if (ret_policy->action[ERROR_CLASS_TRIP] != POLICY_STOP) {
+        struct json_at trip = json_member(&policy, "trip", false);
+        json_problem(&trip, "stop",
+                     "a trip is latched until a person clears it: a campaign cannot go on after one");
+    }
+}
+
+void step_check_adc(const struct plan_state *state, const char *pointer, const struct adc_config *adc)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+    char hint[160] = "";
+    size_t used = 0;
+
+    if (!profile_has_bits(profile, adc->bits)) {
+        for (int i = 0; i < profile->adc.bits_count && used < sizeof hint; i++)
+            used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%d", i ? ", " : "",
+                                     profile->adc.bits[i]);
+        step_problem(state, pointer, hint, "%s has no converter setting of %d bits", profile->type,
+                     adc->bits);
+    }
+    used = 0;
+    hint[0] = '\0';
+    if (profile_gain_code(profile, adc->gain) < 0) {
+        for (int i = 0; i < profile->adc.gain_count && used < sizeof hint; i++)
+            used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%d", i ? ", " : "",
+                                     profile->adc.gain[i]);
+        step_problem(state, pointer, hint, "%s has no gain of %dx", profile->type, adc->gain);
+    }
+}
+
+void step_problem(const struct plan_state *state, const char *pointer, const char *hint, const char *format,
+                  ...)
+{
+    struct json_at at = { .problems = state->problems };
+    char text[240];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(at.pointer, sizeof at.pointer, "%s", pointer);
+    json_problem(&at, hint, "%s", text);
+}
