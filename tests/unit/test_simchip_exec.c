@@ -368,9 +368,13 @@ static void test_changed_instruction(void **state)
         struct prog bad = good;
         unsigned op = good.word[i] >> 24, reg = good.word[i] >> 16 & 0xFF;
 
-        if (op == LAYER || op == WIN || op == HALT || (op == SET && (reg == IN_H || reg == K_H)))
-            continue; /* reports; already so at START; ends; only more rows, which no product reads */
-        bad.word[i] = op == SET ? good.word[i] + 1 : I(NOP, 0, 0);
+        if (op == LAYER || op == WIN || op == HALT || (op == SET && reg == IN_H))
+            continue; /* reports; already so at START; ends; one more row than any window reaches */
+        /* One more, but one less where more would add nothing but zeros. */
+        if (op == SET)
+            bad.word[i] = reg == K_H || reg == VEC_LEN ? good.word[i] - 1 : good.word[i] + 1;
+        else
+            bad.word[i] = I(NOP, 0, 0);
         rig_load(&rig, M(1, DMEM, 4096), blank, n);
         rig_program(&rig, 1, &bad);
         rig_run(&rig);
