@@ -370,9 +370,9 @@ static void test_changed_instruction(void **state)
 
         if (op == LAYER || op == WIN || op == HALT || (op == SET && reg == IN_H))
             continue; /* reports; already so at START; ends; one more row than any window reaches */
-        /* One more, but one less where more would add nothing but zeros. */
+        /* One more, or one less where more would add zeros or what the next window covers. */
         if (op == SET)
-            bad.word[i] = reg == K_H || reg == VEC_LEN ? good.word[i] - 1 : good.word[i] + 1;
+            bad.word[i] = reg == K_H || reg == VEC_LEN || reg == NCH ? good.word[i] - 1 : good.word[i] + 1;
         else
             bad.word[i] = I(NOP, 0, 0);
         rig_load(&rig, M(1, DMEM, 4096), blank, n);
