@@ -364,6 +364,7 @@ static void test_changed_instruction(void **state)
     rig_program(&rig, 1, &good);
     assert_int_equal(rig_run(&rig), 0);
     rig_fetch(&rig, M(1, DMEM, 4096), want, n);
+    rig_fetch(&rig, M(1, PSUM, 0), want + n, 256);
     for (unsigned i = 0; i < good.n; i++) {
         struct prog bad = good;
         unsigned op = good.word[i] >> 24, reg = good.word[i] >> 16 & 0xFF;
@@ -379,7 +380,8 @@ static void test_changed_instruction(void **state)
         rig_program(&rig, 1, &bad);
         rig_run(&rig);
         rig_fetch(&rig, M(1, DMEM, 4096), got, n);
-        if (memcmp(got, want, n) == 0)
+        rig_fetch(&rig, M(1, PSUM, 0), got + n, 256);
+        if (memcmp(got, want, n + 256) == 0)
             fail_msg("instruction %u (op %u reg %u) made no difference", i, op, reg);
     }
     rig_close(&rig);
