@@ -25,7 +25,7 @@ enum {
     NETWORK_ACTIVATION_MAX = 1 << 16,   /* elements of one activation tensor */
     NETWORK_WEIGHTS_MAX = 4 << 20,      /* weights in all layers */
     NETWORK_KERNEL_ELEMENTS_MAX = 2048, /* kh * kw * in_c: one window */
-    NETWORK_CLASSES_MAX = 16
+    NETWORK_CLASSES_MAX = 4             /* what one inference record holds */
 };
 
 struct network_shape {
