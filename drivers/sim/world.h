@@ -10,10 +10,9 @@
 
 #include <stddef.h>
 
-#include "daemon/base/error.h"
 #include "daemon/base/json.h"
 
-enum { WORLD_NETS_MAX = 24, WORLD_SOURCES_MAX = 32, WORLD_NAME_MAX = 32, WORLD_CHARGES_MAX = 4096 };
+enum { WORLD_NETS_MAX = 48, WORLD_SOURCES_MAX = 32, WORLD_NAME_MAX = 32, WORLD_CHARGES_MAX = 4096 };
 
 struct sim_loop;
 struct chip_model;
@@ -43,7 +42,7 @@ struct world_net *world_net_find(struct world *world, const char *name); /* NULL
 int world_net_index(const struct world_net *net);
 int world_net_count(const struct world *world);
 const char *world_net_name(const struct world_net *net);
-/* Volts at the pins of the chip, now. */
+/* Volts that the chip sees at its pins now: 0 with an open contact or an empty socket. */
 double world_volt(struct world *world, const struct world_net *net);
 /* Current into the chip, and current that the source delivers, now, in ampere. */
 double world_current(struct world *world, const struct world_net *net);
@@ -63,7 +62,7 @@ enum world_trip { WORLD_TRIP_OVP = 1, WORLD_TRIP_OCP = 2 };
 struct world_source_options {
     const char *instrument;
     int channel;
-    struct world_net *net; /* NULL: wired to nothing */
+    struct world_net *net; /* NULL: open terminals */
     double lead_ohm;
     bool remote_sense;
     /* Physical protection: the world has already switched the output off. */
@@ -80,12 +79,15 @@ struct world_source_state world_source_get(const struct world_source *source);
 double world_source_volt(struct world *world, const struct world_source *source);
 double world_source_current(struct world *world, const struct world_source *source);
 bool world_source_limiting(struct world *world, const struct world_source *source);
-/* True averages over [t0, t1], t1 <= now; t0 is clipped to the history that is kept (10 s). */
-double world_source_mean_volt(struct world *world, const struct world_source *source, int64_t t0_ns,
-                              int64_t t1_ns);
-double world_source_mean_current(struct world *world, const struct world_source *source, int64_t t0_ns,
-                                 int64_t t1_ns);
-double world_mean_volt(struct world *world, const struct world_net *net, int64_t t0_ns, int64_t t1_ns);
+/* Integrals since the world began, as of now: a meter takes them at both ends of its aperture, and their
+ * difference over the time between is the true average, whatever happened meanwhile. */
+struct world_integrals {
+    double t_s;
+    double volt_s;  /* at the terminals (sense terminals with remote sense) */
+    double coulomb; /* delivered by the source */
+};
+struct world_integrals world_source_integrals(struct world *world, const struct world_source *source);
+struct world_integrals world_net_integrals(struct world *world, const struct world_net *net);
 
 /* ---- The chip's side ---- */
 /* `coulomb` flow into net evenly over [t0, t1] (dynamic energy of a run); t0 >= now. */
@@ -98,6 +100,8 @@ void world_pins(struct world *world, const char *who, bool driven, double io_v);
 bool world_pins_driven(const struct world *world);
 double world_temperature(struct world *world); /* die, Celsius */
 void world_set_ambient(struct world *world, double celsius);
+/* Self-heating: kelvin per watt and time constant. 0 K/W switches it off. */
+void world_set_thermal(struct world *world, double kelvin_per_watt, double tau_s);
 void world_damage(struct world *world, const char *why);
 bool world_damaged(const struct world *world);
 /* Energy that has entered the chip's pins through a net since the world began, joule; all nets when NULL. */

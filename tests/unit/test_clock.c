@@ -100,7 +100,7 @@ struct player {
     struct clock_actor *actor;
     struct log *log;
     struct player *all;
-    int index, mail_fd;
+    int index, mail_fd, slot;
 };
 
 /* Sleeps to a tie with everybody, then writes to a neighbour who waits for it after his own tie. */
@@ -118,7 +118,7 @@ static void *play(void *context)
         struct player *next = &me->all[(me->index + 1) % ACTORS];
         uint64_t one = 1;
         assert_int_equal(write(next->mail_fd, &one, sizeof one), sizeof one);
-        clock_notify(me->clock, clock_actor_slot(next->actor));
+        clock_notify(me->clock, next->slot);
         struct pollfd mail = { .fd = me->mail_fd, .events = POLLIN };
         assert_int_equal(clock_poll(me->actor, &mail, 1, CLOCK_NEVER, 0), 1);
         assert_int_equal(read(me->mail_fd, &one, sizeof one), sizeof one);
@@ -144,6 +144,7 @@ static void play_all(struct log *log)
         char name[16];
         snprintf(name, sizeof name, "player%d", i);
         assert_int_equal(clock_actor_open(f.clock, name, ACTORS - i, &player[i].actor, NULL), 0);
+        player[i].slot = clock_actor_slot(player[i].actor);
     }
     for (int i = 0; i < ACTORS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, play, &player[i]), 0);
