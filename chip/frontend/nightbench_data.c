@@ -114,8 +114,5 @@ int main(int argc, char **argv)
     if (build(&arguments, &err) == 0)
         return EXIT_SUCCESS;
     log_error(arguments.manifest, &err);
-    if (err.code == ERR_NOT_FOUND)
-        log_info("run configs/datasets/fetch.sh %s first: it downloads and unpacks the packages",
-                 arguments.manifest);
     return EXIT_FAILURE;
 }

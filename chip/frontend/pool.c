@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/base/rng.h"
 
@@ -254,6 +255,10 @@ static int load_source(struct pool *pool, int source, const char *packages_dir, 
     walk.prefix = (size_t)snprintf(directory, sizeof directory, "%s/%s", packages_dir, package) + 1;
     if (walk.prefix > sizeof directory)
         return error_set(err, ERR_RANGE, "%s: path too long", packages_dir);
+    if (access(directory, R_OK | X_OK) != 0)
+        return error_set(err, ERR_NOT_FOUND,
+                         "%s: %s; run configs/datasets/fetch.sh first, it gets the packages", directory,
+                         strerror(errno));
     fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, compare_names);
     if (!fts)
         return error_set_errno(err, errno, "%s", directory);

@@ -496,6 +496,23 @@ static void test_manifest_mistakes_are_named(void **state)
     expect_manifest_problem(world, "\"package\":\"hiss\"", "\"package\":\"../hiss\"", "no package name");
 }
 
+static void test_missing_package_names_the_remedy(void **state)
+{
+    struct world *world = *state;
+    struct manifest *manifest;
+    struct pool *pool = NULL;
+    struct error err = { 0 };
+    char elsewhere[96];
+
+    snprintf(elsewhere, sizeof elsewhere, "%s/voice", world->dir); /* there, but without the packages */
+    assert_int_equal(manifest_load(world->manifest, &manifest, &err), 0);
+    assert_int_equal(pool_open(manifest, elsewhere, NULL, NULL, &pool, &err), ERR_NOT_FOUND);
+    assert_null(pool);
+    assert_non_null(strstr(err.message, "voice/voice"));
+    assert_non_null(strstr(err.message, "fetch.sh"));
+    free(manifest);
+}
+
 static void test_file_cap_is_kept_or_refused(void **state)
 {
     struct world *world = *state;
@@ -532,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_g722_gives_two_samples_a_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_builds_a_balanced_repeatable_set, setup, teardown),
         cmocka_unit_test_setup_teardown(test_manifest_mistakes_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_package_names_the_remedy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file_cap_is_kept_or_refused, setup, teardown),
     };
 
