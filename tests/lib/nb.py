@@ -181,3 +181,46 @@ def cli(*args, **options):
     p = subprocess.run([program("nightbench"), *args], capture_output=True, text=True,
                        timeout=options.pop("timeout", 280), **options)
     return p.returncode, p.stdout, p.stderr
+
+
+# ---- What the world's own record says ----
+
+# Power-down order of adelia2: nothing of a later group may go off before everything of the earlier ones is off.
+DOWN_ORDER = ["pins", "src1.1", "smu4.4", "smu4.3", "psu2.2", "smu4.2", "smu4.1", "psu2.1", "psu1.2", "psu1.1"]
+RAIL_OF = {"psu1.1": "VDDIO", "psu1.2": "VDDD", "psu2.1": "VDDM", "smu4.1": "VDDA", "smu4.2": "VDDADC",
+           "psu2.2": "VREF", "smu4.3": "VBN", "smu4.4": "VBP", "src1.1": "test source", "pins": "SPI pins"}
+
+
+def transitions(world):
+    """[(t_ns, what, on)] of every output and of the bridge's pins, in order."""
+    rows = []
+    for t, kind, rest in world:
+        if kind == "output":
+            rows.append((t, f"{rest[0]}.{rest[1]}", float(rest[2]) != 0))
+        elif kind == "pins":
+            rows.append((t, "pins", float(rest[-1]) != 0))
+    return rows
+
+
+def energised(world):
+    state = {}
+    for _, what, on in transitions(world):
+        state[what] = on
+    return sorted(what for what, on in state.items() if on)
+
+
+def check_down_order(world, order=None):
+    """The last time everything went off it went off in order."""
+    order = order or DOWN_ORDER
+    last_off = {}
+    for i, (_, what, on) in enumerate(transitions(world)):
+        if not on:
+            last_off[what] = i
+    ranks = [what for what, _ in sorted(last_off.items(), key=lambda item: item[1]) if what in order]
+    wanted = [what for what in order if what in last_off]
+    check(ranks == wanted, f"outputs went off in the order {[RAIL_OF[r] for r in ranks]}, "
+                           f"not {[RAIL_OF[r] for r in wanted]}")
+
+
+def check_no_damage(world):
+    check(not [row for row in world if row[1] == "damage"], "the chip was damaged")
