@@ -17,10 +17,12 @@ struct asset_network {
     struct network *network;
     struct mapping *mapping;
     char network_hash[SHA256_HEX], mapping_hash[SHA256_HEX];
-    uint32_t cycles[3];                         /* core cycles of one inference at 8, 9, 10 bits */
-    int64_t macs;                               /* of one inference */
-    int64_t conversions;                        /* of one inference */
-    int input_bytes, output_bytes, image_bytes; /* image: what loading writes to the chip */
+    uint32_t cycles[3];  /* core cycles of one inference at 8, 9, 10 bits */
+    int64_t macs;        /* of one inference */
+    int64_t conversions; /* of one inference */
+    int input_bytes, output_bytes;
+    int image_bytes; /* what loading writes to the chip */
+    int stages;      /* of the mapping */
 };
 struct asset_dataset {
     struct dataset *dataset;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * cost: sums of settle, measure, wire and compute times. */
+#include "sweeps/cost.h"
+
+#include <math.h>
+
+#include "sweeps/power.h"
+
+double cost_core_hz(const struct chip_profile *profile)
+{
+    return profile->operating.clock_max_hz;
+}
+
+double cost_rails_s(const struct plan_inputs *inputs)
+{
+    double busy[BENCH_INSTRUMENTS_MAX] = { 0 }, longest = 0.0;
+
+    for (int i = 0; i < inputs->profile->rail_count; i++) {
+        const struct bench_channel *channel = bench_file_rail(inputs->bench, inputs->profile->rail[i].name);
+        if (channel != NULL)
+            busy[channel->instrument] += 2.0 * channel->measure_s;
+    }
+    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
+        longest = fmax(longest, busy[i]);
+    return longest;
+}
+
+double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v)
+{
+    const struct chip_profile *profile = inputs->profile;
+    double settings = 0.0, settle = 0.0;
+    int steps = power_steps(profile, from_v, to_v);
+
+    for (int i = 0; i < profile->rail_count; i++) {
+        if (isnan(to_v[i]) || to_v[i] == from_v[i])
+            continue;
+        const struct bench_channel *channel = bench_file_rail(inputs->bench, profile->rail[i].name);
+        settings += steps * COST_SETTING_S;
+        settle = fmax(settle, fmax(profile->rail[i].settle_s, channel != NULL ? channel->settle_s : 0.0));
+    }
+    /* The ramp's own time passes while the settings travel: whichever is longer counts. */
+    return fmax(settings, power_ramp_s(profile, from_v, to_v)) + settle +
+           (steps > 0 ? cost_rails_s(inputs) / 2.0 : 0.0);
+}
+
+double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v)
+{
+    double zero[PROFILE_RAILS_MAX] = { 0 }, seconds = 0.0;
+
+    for (int i = 0; i < inputs->profile->rail_count; i++) {
+        double only[PROFILE_RAILS_MAX];
+        for (int k = 0; k < PROFILE_RAILS_MAX; k++)
+            only[k] = k == i ? target_v[k] : NAN;
+        /* Voltage, limit, protection and its read back, output on and its read back, then the ramp. */
+        seconds += 6.0 * COST_SETTING_S + cost_move_s(inputs, zero, only);
+    }
+    return seconds + 4.0 * COST_EXCHANGE_S + COST_IDENTIFY_S;
+}
+
+double cost_power_down_s(const struct plan_inputs *inputs)
+{
+    return inputs->profile->rail_count * 3.0 * COST_SETTING_S;
+}
+
+double cost_spi_s(double spi_hz, int64_t bytes, int64_t transactions, int64_t exchanges)
+{
+    return 8.0 * (double)bytes / spi_hz + (double)transactions * COST_TRANSACTION_S +
+           (double)exchanges * COST_EXCHANGE_S;
+}
+
+/* Index into asset_network.cycles. */
+static int bits_index(int bits)
+{
+    return bits <= 8 ? 0 : bits >= 10 ? 2 : 1;
+}
+
+double cost_inference_s(const struct plan_state *state, int network, int bits)
+{
+    const struct asset_network *asset = &state->inputs->assets->network[network];
+    double compute = asset->cycles[bits_index(bits)] / cost_core_hz(state->inputs->profile);
+    int64_t frame = 12; /* header, checksums and status of one transaction */
+    int64_t bytes = asset->input_bytes + asset->output_bytes + 24 + 5 * frame;
+
+    return compute + cost_spi_s(state->spi_hz, bytes, 5, 0) + COST_EXCHANGE_S / 32.0;
+}
+
+double cost_load_s(const struct plan_state *state, int network, bool whole)
+{
+    const struct asset_network *asset = &state->inputs->assets->network[network];
+    /* Written and read back; weights are read back through the crossbar. */
+    int64_t bytes = whole ? 2 * asset->image_bytes : state->inputs->profile->cores.count * 512;
+
+    return cost_spi_s(state->spi_hz, bytes, bytes / 512 + 1, bytes / 4096 + 1);
+}
+
+double cost_trace_bytes(const struct plan_inputs *inputs, double seconds)
+{
+    double period = inputs->campaign->log_period_s;
+
+    if (!(period > 0.0))
+        return 0.0;
+    period = fmax(period, cost_rails_s(inputs));
+    return seconds / period * inputs->profile->rail_count * 2 * COST_TRACE_BYTES;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * cost: what acts on a bench cost in time and what records cost in bytes: the physics behind a plan's
+ * estimate. Everything that a dialect, the profile or the mapping states is taken from there; what none of
+ * them states is one named constant here. */
+#ifndef SWEEPS_COST_H
+#define SWEEPS_COST_H
+
+#include "sweeps/step.h"
+
+/* Not stated by any file: how long an instrument takes over a setting and its error query (typical of the LAN
+ * supplies in configs/instruments), and what one exchange with the keeper and the SPI bridge adds to the wire
+ * time. */
+#define COST_SETTING_S     0.012
+#define COST_EXCHANGE_S    0.0006  /* one batch to the bridge and back */
+#define COST_TRANSACTION_S 0.00002 /* chip select, framing and turnaround of one SPI transaction */
+#define COST_IDENTIFY_S    0.020
+
+enum {
+    COST_READING_BYTES = 90,
+    COST_SAMPLE_BYTES = 70,
+    COST_POINT_BYTES = 700,
+    COST_TRACE_BYTES = 5,
+    COST_STEP_BYTES = 400
+};
+
+/* One pass over volts and amperes of all rails: instruments work in parallel, the channels of one in turn. */
+double cost_rails_s(const struct plan_inputs *inputs);
+double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v);
+double cost_power_down_s(const struct plan_inputs *inputs);
+double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v);
+/* SPI: transactions that carry so many bytes, in so many exchanges. */
+double cost_spi_s(double spi_hz, int64_t bytes, int64_t transactions, int64_t exchanges);
+/* One inference with its transfers; and the loading of a network, or of another converter setting only. */
+double cost_inference_s(const struct plan_state *state, int network, int bits);
+double cost_load_s(const struct plan_state *state, int network, bool whole);
+double cost_core_hz(const struct chip_profile *profile);
+/* Bytes of continuous logging over so many seconds. */
+double cost_trace_bytes(const struct plan_inputs *inputs, double seconds);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * energy: windows of the sampler turned into joules. */
+#include "sweeps/energy.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { REPEAT_MAX = 65535, WINDOW_TRIES = 20 };
+
+static bool same_rails(const struct run *run)
+{
+    return !isnan(run->idle_w) && memcmp(run->idle_rail_v, run->power.set_v, sizeof run->idle_rail_v) == 0;
+}
+
+int energy_idle(struct run *run, double window_s, struct error *err)
+{
+    struct sampler_window window;
+    int64_t t0_ns = runner_now(run);
+
+    if (run->sampler == NULL || same_rails(run))
+        return 0;
+    for (int i = 0; i < WINDOW_TRIES; i++) {
+        int rc = runner_wait(run, window_s, err);
+        if (rc < 0)
+            return rc;
+        if (!sampler_window(run->sampler, t0_ns, runner_now(run), &window))
+            continue;
+        run->idle_w = window.total_w;
+        run->u_idle_w = window.u_total_w;
+        memcpy(run->idle_rail_v, run->power.set_v, sizeof run->idle_rail_v);
+        return 0;
+    }
+    return error_set(err, ERR_TIMEOUT, "no rail reading fell into %.3g s of idling", WINDOW_TRIES * window_s);
+}
+
+static double operations(const struct run *run)
+{
+    return (double)run->context->assets->network[run->network].macs * run->profile->operations_per_mac;
+}
+
+int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int64_t t1_ns, int64_t n,
+                    struct error *err)
+{
+    struct sampler_window window;
+    double each_s = (double)(t1_ns - t0_ns) / NS_PER_S / (double)n;
+
+    int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, NAN, err);
+    if (rc < 0 || run->sampler == NULL || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
+        return rc; /* no pass fits: no figure is better than a made-up one */
+    rc = runner_rails(run, point, &window, err);
+    if (rc < 0)
+        return rc;
+
+    double energy_j = window.total_w * each_s, u_energy_j = window.u_total_w * each_s;
+    rc = runner_quantity(run, point, QUANTITY_ENERGY, energy_j, u_energy_j, err);
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_EFFICIENCY, operations(run) / energy_j,
+                             operations(run) / energy_j * u_energy_j / energy_j, err);
+    if (rc < 0 || !same_rails(run))
+        return rc;
+    rc = runner_quantity(run, point, QUANTITY_POWER_IDLE, run->idle_w, run->u_idle_w, err);
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_ENERGY_NET, (window.total_w - run->idle_w) * each_s,
+                             hypot(window.u_total_w, run->u_idle_w) * each_s, err);
+    return rc;
+}
+
+/* One repeated run; *ret_t0_ns .. *ret_t1_ns lies inside of its compute time. */
+static int repeat_run(struct run *run, const struct chip_program *program, const uint8_t *input, int repeat,
+                      int64_t *ret_t0_ns, int64_t *ret_t1_ns, struct error *err)
+{
+    int64_t expected_ns = chip_run_ns(run->chip, program) * repeat;
+    uint32_t cycles, err_bits = 0;
+
+    int rc = chip_input(run->chip, program, input, err);
+    if (rc == 0)
+        rc = chip_repeat(run->chip, (uint32_t)repeat, err);
+    if (rc < 0)
+        return rc;
+    rc = chip_start(run->chip, err);
+    int64_t t0_ns = runner_now(run);
+    if (rc == 0)
+        rc = chip_wait(run->chip, expected_ns, &cycles, &err_bits, err);
+    int64_t t1_ns = runner_now(run);
+
+    struct error ignored;
+    int restored = chip_repeat(run->chip, 1, rc == 0 ? err : &ignored);
+    if (rc == 0)
+        rc = restored;
+    if (rc < 0)
+        return rc;
+    *ret_t0_ns = t0_ns;
+    *ret_t1_ns = t1_ns < t0_ns + expected_ns ? t1_ns : t0_ns + expected_ns;
+    return 0;
+}
+
+int energy_compute(struct run *run, struct run_point *point, const uint8_t *input, double window_s,
+                   int repeat, struct error *err)
+{
+    const struct chip_program *program = backend_chip_program(&run->chip_backend);
+    struct sampler_window window;
+    int64_t t0_ns, t1_ns;
+
+    if (run->sampler == NULL || program == NULL)
+        return 0;
+    double each_s = (double)chip_run_ns(run->chip, program) / NS_PER_S;
+    if (repeat * each_s < window_s)
+        repeat = (int)ceil(window_s / each_s);
+    if (repeat > REPEAT_MAX)
+        repeat = REPEAT_MAX;
+    int rc = repeat_run(run, program, input, repeat, &t0_ns, &t1_ns, err);
+    if (rc < 0 || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
+        return rc;
+
+    double energy_j = window.total_w * each_s, u_energy_j = window.u_total_w * each_s;
+    rc = runner_quantity(run, point, QUANTITY_ENERGY_COMPUTE, energy_j, u_energy_j, err);
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_EFFICIENCY_COMPUTE, operations(run) / energy_j,
+                             operations(run) / energy_j * u_energy_j / energy_j, err);
+    return rc;
+}

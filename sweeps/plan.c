@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * plan: walks through the steps of a campaign with the state that they would leave behind. */
+#include "sweeps/plan.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/hash.h"
+#include "sweeps/axes.h"
+#include "sweeps/cost.h"
+#include "sweeps/plan_check.h"
+#include "sweeps/power.h"
+
+enum { CELLS_FIRST = 64 };
+
+/* Room for one more cell; NULL when out of memory or of numbers. */
+static struct plan_cell *add_cell(struct plan *plan, int *capacity)
+{
+    if (plan->cell_count == PLAN_CELLS_MAX)
+        return NULL;
+    if (plan->cell_count == *capacity) {
+        int grown = *capacity == 0 ? CELLS_FIRST : 2 * *capacity;
+        struct plan_cell *cell = realloc(plan->cell, (size_t)grown * sizeof *cell);
+        if (cell == NULL)
+            return NULL;
+        plan->cell = cell;
+        *capacity = grown;
+    }
+    struct plan_cell *cell = &plan->cell[plan->cell_count++];
+    *cell = (struct plan_cell){ 0 };
+    return cell;
+}
+
+/* What joins this cell with the same cell of another run: step, axes, repeat and type of chip, not the order
+ * and not the die. */
+static void identify_cell(const struct plan_inputs *inputs, const struct campaign_step *step,
+                          struct plan_cell *cell)
+{
+    char text[CAMPAIGN_NAME_MAX + PLAN_AXES_TEXT_MAX + PROFILE_NAME_MAX + 32];
+    uint8_t digest[SHA256_BYTES];
+    int length = snprintf(text, sizeof text, "%s\n%s\n%d\n%s\n", step->name, cell->axes_json, cell->repeat,
+                          inputs->profile->type);
+
+    sha256(text, (size_t)length, digest);
+    hash_hex(digest, sizeof digest, cell->identity);
+}
+
+static int repeats_of(const struct campaign_step *step)
+{
+    if (step->kind == STEP_ACCURACY || step->kind == STEP_INFER)
+        return step->u.accuracy.repeat;
+    if (step->kind != STEP_SWEEP)
+        return 1;
+    for (int i = 0; i < step->u.sweep.do_count; i++) {
+        if (step->u.sweep.step[i].kind == STEP_ACCURACY || step->u.sweep.step[i].kind == STEP_INFER)
+            return step->u.sweep.step[i].u.accuracy.repeat;
+    }
+    return 1;
+}
+
+static int add_sweep_cells(struct plan *plan, int *capacity, const struct plan_inputs *inputs,
+                           const struct campaign_step *step, int index, struct error *err)
+{
+    const struct step_sweep *sweep = &step->u.sweep;
+    int count = axes_count(sweep), repeats = repeats_of(step), rc = 0;
+    uint64_t seed = inputs->seed != 0 ? inputs->seed : inputs->campaign->seed;
+    int *grid = calloc((size_t)count + 1, sizeof *grid);
+
+    if (grid == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for a sweep of %d cells", count);
+    axes_order(sweep, seed, grid);
+    for (int i = 0; i < count * repeats && rc == 0; i++) {
+        struct plan_cell *cell = add_cell(plan, capacity);
+        if (cell == NULL) {
+            rc = error_set(err, ERR_FULL, "step %d \"%s\": the plan has more than %d points", index,
+                           step->name, PLAN_CELLS_MAX);
+            break;
+        }
+        cell->step = index;
+        cell->index = i;
+        cell->repeat = 1 + i / count;
+        axes_values(sweep, grid[i % count], cell->value);
+        if (!axes_text(sweep, cell->value, cell->axes_json, sizeof cell->axes_json))
+            rc = error_set(err, ERR_FULL, "step %d \"%s\": names and values of its axes are too long", index,
+                           step->name);
+        int forbidden = axes_forbidden(sweep, cell->value);
+        if (forbidden >= 0)
+            snprintf(cell->skip, sizeof cell->skip, "%s", sweep->constraint[forbidden].reason);
+        identify_cell(inputs, step, cell);
+    }
+    free(grid);
+    return rc;
+}
+
+static int add_cells(struct plan *plan, int *capacity, const struct plan_inputs *inputs,
+                     const struct campaign_step *step, int index, struct error *err)
+{
+    const struct step_type *type = step_type_of(step->kind);
+    bool reference_skips = inputs->backend == CAMPAIGN_REFERENCE && (type->needs & STEP_NEEDS_CHIP);
+
+    if (step->kind == STEP_SWEEP)
+        return add_sweep_cells(plan, capacity, inputs, step, index, err);
+    for (int i = 0; type->makes_point && i < repeats_of(step); i++) {
+        struct plan_cell *cell = add_cell(plan, capacity);
+        if (cell == NULL)
+            return error_set(err, ERR_FULL, "the plan has more than %d points", PLAN_CELLS_MAX);
+        cell->step = index;
+        cell->index = i;
+        cell->repeat = i + 1;
+        snprintf(cell->axes_json, sizeof cell->axes_json, "{}");
+        if (reference_skips)
+            snprintf(cell->skip, sizeof cell->skip, "needs a chip; this run is on the reference");
+        identify_cell(inputs, step, cell);
+    }
+    return 0;
+}
+
+/* The hash covers what decides the run: campaign, seed, back end, chip profile, bench, networks, mappings,
+ * data sets. */
+static void hash_plan(struct plan *plan, const struct plan_inputs *inputs)
+{
+    struct sha256_ctx ctx;
+    uint8_t digest[SHA256_BYTES];
+    char text[64];
+    const struct assets *assets = inputs->assets;
+
+    sha256_init(&ctx);
+    sha256_update(&ctx, plan->campaign->json, strlen(plan->campaign->json));
+    int length = snprintf(text, sizeof text, "\n%llu\n%d\n",
+                          (unsigned long long)(inputs->seed != 0 ? inputs->seed : inputs->campaign->seed),
+                          inputs->backend);
+    sha256_update(&ctx, text, (size_t)length);
+    sha256_update(&ctx, inputs->profile->hash, strlen(inputs->profile->hash));
+    if (inputs->bench->json != NULL)
+        sha256_update(&ctx, inputs->bench->json, strlen(inputs->bench->json));
+    for (int i = 0; i < assets->network_count; i++) {
+        sha256_update(&ctx, assets->network[i].network_hash, SHA256_HEX - 1);
+        sha256_update(&ctx, assets->network[i].mapping_hash, SHA256_HEX - 1);
+    }
+    for (int i = 0; i < assets->dataset_count; i++)
+        sha256_update(&ctx, assets->dataset[i].hash, SHA256_HEX - 1);
+    sha256_final(&ctx, digest);
+    hash_hex(digest, sizeof digest, plan->hash);
+}
+
+/* Costs and set-points of one step; the state moves on. */
+static void walk_step(struct plan_state *state, const struct campaign_step *step, struct plan_step *ret_step)
+{
+    const struct step_type *type = step_type_of(step->kind);
+    bool skipped = state->inputs->backend == CAMPAIGN_REFERENCE && (type->needs & STEP_NEEDS_CHIP);
+    struct plan_cost cost = { .bytes = COST_STEP_BYTES };
+    int repeats = step->kind == STEP_SWEEP ? 1 : repeats_of(step);
+
+    step_check_needs(state, step);
+    if (!skipped)
+        type->plan(state, step, &cost);
+    for (int i = 1; i < repeats; i++)
+        type->plan(state, step, &cost);
+    if (type->makes_point && step->kind != STEP_SWEEP)
+        cost.bytes += COST_POINT_BYTES * repeats;
+    ret_step->duration_s = state->inputs->backend == CAMPAIGN_REFERENCE ? 0.0 : cost.seconds;
+    ret_step->bytes =
+        cost.bytes + (state->powered ? cost_trace_bytes(state->inputs, ret_step->duration_s) : 0.0);
+    state->plan->sample_count += cost.samples;
+    state->plan->duration_s += ret_step->duration_s;
+    state->plan->bytes += ret_step->bytes;
+}
+
+static int build(struct plan *plan, const struct plan_inputs *inputs, struct json_problems *problems,
+                 struct error *err)
+{
+    struct plan_state state = { .inputs = inputs, .problems = problems, .plan = plan, .network = -1 };
+    int capacity = 0;
+
+    state.spi_hz =
+        fmin(inputs->profile->spi.clock_max_hz, inputs->bench->spi_hz > 0.0 ? inputs->bench->spi_hz : 1e6);
+    plan_check_bench(&state);
+    for (int i = 0; i < inputs->campaign->step_count; i++) {
+        const struct campaign_step *step = &inputs->campaign->step[i];
+        struct plan_step *planned = &plan->step[plan->step_count++];
+
+        planned->step = step;
+        planned->first_cell = plan->cell_count;
+        int rc = add_cells(plan, &capacity, inputs, step, i, err);
+        if (rc < 0)
+            return rc;
+        planned->cell_count = plan->cell_count - planned->first_cell;
+        state.step = i;
+        walk_step(&state, step, planned);
+    }
+    /* Whatever is still up at the end is taken down in order. */
+    if (state.powered && inputs->backend == CAMPAIGN_CHIP)
+        plan->duration_s += cost_power_down_s(inputs);
+    hash_plan(plan, inputs);
+    return 0;
+}
+
+int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
+               struct error *err)
+{
+    int before = problems->count;
+    struct plan *plan = calloc(1, sizeof *plan);
+
+    if (plan == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for a plan");
+    plan->campaign = inputs->campaign;
+    int rc = build(plan, inputs, problems, err);
+    if (rc == 0 && problems->count > before)
+        rc = json_problems_error(problems, inputs->campaign->name, err);
+    if (rc < 0) {
+        plan_free(plan);
+        return rc;
+    }
+    *ret_plan = plan;
+    return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+    if (plan == NULL)
+        return;
+    free(plan->cell);
+    free(plan);
+}
+
+static int skipped_cells(const struct plan *plan, const struct plan_step *step)
+{
+    int skipped = 0;
+
+    for (int i = 0; i < step->cell_count; i++)
+        skipped += plan->cell[step->first_cell + i].skip[0] != '\0';
+    return skipped;
+}
+
+static void add_steps(const struct plan *plan, cJSON *root)
+{
+    cJSON *steps = cJSON_AddArrayToObject(root, "steps");
+
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct plan_step *step = &plan->step[i];
+        cJSON *item = cJSON_CreateObject();
+        json_add_number(item, "index", i);
+        cJSON_AddStringToObject(item, "kind", campaign_step_kind_name(step->step->kind));
+        cJSON_AddStringToObject(item, "name", step->step->name);
+        json_add_number(item, "points", step->cell_count);
+        json_add_number(item, "skipped", skipped_cells(plan, step));
+        json_add_number(item, "duration_s", step->duration_s);
+        json_add_number(item, "bytes", round(step->bytes));
+        cJSON_AddItemToArray(steps, item);
+    }
+}
+
+cJSON *plan_json(const struct plan *plan)
+{
+    cJSON *root = cJSON_CreateObject();
+
+    if (root == NULL)
+        return NULL;
+    cJSON_AddStringToObject(root, "campaign", plan->campaign->name);
+    cJSON_AddStringToObject(root, "hash", plan->hash);
+    add_steps(plan, root);
+    json_add_number(root, "points", plan->cell_count);
+    json_add_int64(root, "samples", plan->sample_count);
+    json_add_number(root, "duration_s", plan->duration_s);
+    json_add_number(root, "bytes", round(plan->bytes));
+    cJSON *setpoints = cJSON_AddArrayToObject(root, "setpoints");
+    for (int i = 0; i < plan->setpoint_count; i++) {
+        const struct plan_setpoint *setpoint = &plan->setpoint[i];
+        cJSON *item = cJSON_CreateObject();
+        json_add_number(item, "step", setpoint->step);
+        cJSON_AddStringToObject(item, "rail", setpoint->rail);
+        json_add_number(item, "volt_v", setpoint->volt_v);
+        json_add_number(item, "min_v", setpoint->min_v);
+        json_add_number(item, "max_v", setpoint->max_v);
+        json_add_number(item, "limit_a", setpoint->limit_a);
+        cJSON_AddItemToArray(setpoints, item);
+    }
+    return root;
+}
+
+int plan_text(const struct plan *plan, struct strbuf *out)
+{
+    char duration[32], bytes[32];
+
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct plan_step *step = &plan->step[i];
+        strbuf_add(out, "%3d  %-10s %-28s %5d points  %s\n", i, campaign_step_kind_name(step->step->kind),
+                   step->step->name, step->cell_count,
+                   text_duration(step->duration_s, duration, sizeof duration));
+    }
+    strbuf_add(out, "%d points, %lld inferences, about %s and %s; plan %.12s\n", plan->cell_count,
+               (long long)plan->sample_count, text_duration(plan->duration_s, duration, sizeof duration),
+               text_bytes(plan->bytes, bytes, sizeof bytes), plan->hash);
+    for (int i = 0; i < plan->setpoint_count; i++) {
+        const struct plan_setpoint *setpoint = &plan->setpoint[i];
+        strbuf_add(out, "  step %2d  %-8s %+.3f V within %+.3f .. %+.3f V, at most %.4g A\n", setpoint->step,
+                   setpoint->rail, setpoint->volt_v, setpoint->min_v, setpoint->max_v, setpoint->limit_a);
+    }
+    return out->failed ? ERR_MEMORY : 0;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * step_accuracy: runs samples of a data set through a back end in batches that are acknowledged one by one,
+ * scores them, and puts power and energy beside the score. "infer" is the same without limits. */
+#include "sweeps/cost.h"
+#include "sweeps/energy.h"
+#include "sweeps/plan_check.h"
+#include "sweeps/stats.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000 };
+
+static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
+{
+    static const char *const backends[] = { "chip", "reference", NULL };
+    struct step_accuracy *accuracy = &step->u.accuracy;
+
+    accuracy->dataset = step_dataset(at, campaign, true);
+    accuracy->samples = (int)json_integer(at, "samples", true, 1, CAMPAIGN_SAMPLES_MAX, 1);
+    accuracy->batch = (int)json_integer(at, "batch", false, 1, BATCH_MAX, BATCH_DEFAULT);
+    accuracy->repeat = (int)json_integer(at, "repeat", false, 1, CAMPAIGN_REPEATS_MAX, 1);
+    accuracy->backend = json_choice(at, "backend", false, backends, campaign->backend);
+    accuracy->adc = (struct adc_config){ .bits = 9, .gain = 1 };
+    accuracy->has_adc = step_adc(at, "adc", false, &accuracy->adc);
+    accuracy->energy_window_s = json_double(at, "energy_window_s", false, 0.0, 3600.0, 0.0);
+    accuracy->idle_window_s = json_double(at, "idle_window_s", false, 0.0, 3600.0, 0.0);
+    accuracy->compute_repeat = (int)json_integer(at, "compute_repeat", false, 0, 65535, 0);
+    if (step->kind == STEP_ACCURACY)
+        accuracy->limit_count = step_limits(at, accuracy->limit);
+}
+
+static int backend_of(const struct step_accuracy *accuracy, int run_backend)
+{
+    return accuracy->backend == CAMPAIGN_REFERENCE ? CAMPAIGN_REFERENCE : run_backend;
+}
+
+static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
+{
+    const struct step_accuracy *accuracy = &step->u.accuracy;
+    const struct adc_config *adc = accuracy->has_adc ? &accuracy->adc : &state->adc;
+    bool logged = state->inputs->campaign->log_period_s > 0.0;
+
+    plan_check_samples(state, step->pointer, accuracy->dataset, accuracy->samples);
+    if (accuracy->has_adc)
+        step_check_adc(state, step->pointer, adc);
+    if (accuracy->energy_window_s > 0.0 && !logged)
+        step_problem(state, step->pointer, "\"log_period_s\": 0.1 in the campaign",
+                     "energy needs the rails to be logged");
+    cost->samples += accuracy->samples;
+    cost->bytes += (double)accuracy->samples * COST_SAMPLE_BYTES +
+                   (QUANTITY_POINT_COUNT + 3.0 * state->inputs->profile->rail_count) * COST_READING_BYTES;
+    if (backend_of(accuracy, state->inputs->backend) == CAMPAIGN_REFERENCE || state->network < 0)
+        return; /* the reference takes no bench time */
+
+    double active_s = accuracy->samples * cost_inference_s(state, state->network, adc->bits);
+    if (accuracy->has_adc)
+        active_s += cost_load_s(state, state->network, false);
+    if (accuracy->energy_window_s > 0.0)
+        active_s = fmax(active_s, accuracy->energy_window_s);
+    if (accuracy->compute_repeat > 0)
+        active_s += accuracy->energy_window_s;
+    cost->seconds += active_s + accuracy->idle_window_s;
+}
+
+/* What the scoring adds up. For two classes, class 1 is what is looked for ("speech"). */
+struct score {
+    int n, correct, positives, hits, false_alarms;
+    double cycles;
+};
+
+static void add_result(struct score *score, int label, const struct inference *result)
+{
+    score->n++;
+    score->correct += result->prediction == label;
+    score->positives += label == 1;
+    score->hits += label == 1 && result->prediction == 1;
+    score->false_alarms += label != 1 && result->prediction == 1;
+    score->cycles += result->cycles;
+}
+
+static int record_batch(struct run *run, struct run_point *point, const struct dataset *dataset, int first,
+                        int count, const struct inference *result, struct error *err)
+{
+    struct record_sample sample[BATCH_MAX];
+    struct record_samples batch = { .step = point->step,
+                                    .cell = point->cell->index,
+                                    .attempt = point->attempt,
+                                    .first = first,
+                                    .count = count,
+                                    .sample = sample,
+                                    .time_ns = runner_now(run) };
+
+    for (int i = 0; i < count; i++) {
+        sample[i] = (struct record_sample){ .sample = first + i,
+                                            .label = (int16_t)dataset_label(dataset, first + i),
+                                            .prediction = (int16_t)result[i].prediction,
+                                            .cycles = result[i].cycles,
+                                            .status = (uint16_t)result[i].err_bits,
+                                            .source = (int16_t)dataset_source(dataset, first + i),
+                                            .clip = (int32_t)dataset_clip(dataset, first + i) };
+        memcpy(sample[i].output, result[i].output, sizeof sample[i].output);
+    }
+    int rc = run->sink->samples(run->sink->context, &batch, err);
+    return rc == 0 ? run->sink->ack(run->sink->context, err) : rc;
+}
+
+static int infer_batch(struct backend *backend, const struct dataset *dataset, int first, int count,
+                       struct inference *ret_result, struct error *err)
+{
+    const uint8_t *input[BATCH_MAX];
+
+    for (int i = 0; i < count; i++)
+        input[i] = dataset_sample(dataset, (first + i) % dataset_count(dataset));
+    return backend->infer(backend->context, input, count, ret_result, err);
+}
+
+static int infer_all(struct run *run, struct run_point *point, struct backend *backend,
+                     const struct dataset *dataset, struct score *score, struct error *err)
+{
+    const struct step_accuracy *accuracy = &point->what->u.accuracy;
+    struct inference result[BATCH_MAX];
+
+    for (int first = 0; first < accuracy->samples; first += accuracy->batch) {
+        int count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
+        int rc = runner_check(run, err);
+        if (rc == 0)
+            rc = infer_batch(backend, dataset, first, count, result, err);
+        if (rc == 0)
+            rc = record_batch(run, point, dataset, first, count, result, err);
+        if (rc < 0)
+            return rc;
+        for (int i = 0; i < count; i++) {
+            add_result(score, dataset_label(dataset, first + i), &result[i]);
+            if (point->outcome->prediction != NULL)
+                point->outcome->prediction[first + i] = (int16_t)result[i].prediction;
+        }
+        runner_progress(run, count);
+    }
+    return 0;
+}
+
+/* Goes on inferring, without recording, until there has been enough activity for a power figure. */
+static int fill_window(struct run *run, struct backend *backend, const struct dataset *dataset,
+                       int64_t until_ns, int64_t *n, struct error *err)
+{
+    struct inference result[BATCH_DEFAULT];
+
+    for (int first = 0; runner_now(run) < until_ns; first += BATCH_DEFAULT) {
+        int rc = runner_check(run, err);
+        if (rc == 0)
+            rc = infer_batch(backend, dataset, first, BATCH_DEFAULT, result, err);
+        if (rc < 0)
+            return rc;
+        *n += BATCH_DEFAULT;
+    }
+    return 0;
+}
+
+static int record_score(struct run *run, struct run_point *point, const struct score *score,
+                        struct error *err)
+{
+    struct stats_interval interval = stats_wilson(score->correct, score->n);
+    double p = (double)score->correct / score->n;
+    int negatives = score->n - score->positives;
+
+    point->outcome->judged.successes = score->correct;
+    point->outcome->judged.n = score->n;
+    int rc = runner_quantity(run, point, QUANTITY_ACCURACY, p, sqrt(p * (1.0 - p) / score->n), err);
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_ACCURACY_LOW, interval.low, NAN, err);
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_ACCURACY_HIGH, interval.high, NAN, err);
+    if (rc == 0 && score->positives > 0)
+        rc = runner_quantity(run, point, QUANTITY_RECALL, (double)score->hits / score->positives, NAN, err);
+    if (rc == 0 && negatives > 0)
+        rc = runner_quantity(run, point, QUANTITY_FALSE_ALARM, (double)score->false_alarms / negatives, NAN,
+                             err);
+    if (rc == 0 && score->cycles > 0.0)
+        rc = runner_quantity(run, point, QUANTITY_CYCLES, score->cycles / score->n, NAN, err);
+    return rc;
+}
+
+static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
+                          const struct dataset *dataset, int64_t t0_ns, struct error *err)
+{
+    const struct step_accuracy *accuracy = &point->what->u.accuracy;
+    int64_t n = accuracy->samples;
+
+    int rc =
+        fill_window(run, backend, dataset, t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S), &n, err);
+    if (rc == 0)
+        rc = energy_activity(run, point, t0_ns, runner_now(run), n, err);
+    if (rc == 0 && accuracy->compute_repeat > 0)
+        rc = energy_compute(run, point, dataset_sample(dataset, 0), accuracy->energy_window_s,
+                            accuracy->compute_repeat, err);
+    return rc;
+}
+
+/* One line of the live table. */
+static void write_row(struct run *run, const struct run_point *point, const struct adc_config *adc)
+{
+    const struct judged *judged = &point->outcome->judged;
+    struct stats_interval interval = stats_wilson(judged->successes, judged->n);
+    char energy[32] = "";
+
+    if (!isnan(judged->value[QUANTITY_ENERGY]))
+        text_engineering(judged->value[QUANTITY_ENERGY], "J", 3, energy, sizeof energy);
+    snprintf(run->row, sizeof run->row, "%2d bit  %dx  %.60s  %5.1f %%  [%.1f, %.1f]  %s  %s", adc->bits,
+             adc->gain, point->cell->axes_json, 100.0 * judged->value[QUANTITY_ACCURACY],
+             100.0 * interval.low, 100.0 * interval.high, verdict_name(point->verdict), energy);
+}
+
+static int execute(struct run *run, struct run_point *point, struct error *err)
+{
+    const struct step_accuracy *accuracy = &point->what->u.accuracy;
+    const struct dataset *dataset = run->context->assets->dataset[accuracy->dataset].dataset;
+    int which = backend_of(accuracy, run->context->backend);
+    const struct adc_config adc = accuracy->has_adc ? accuracy->adc : run->adc;
+    bool energy = which == CAMPAIGN_CHIP && accuracy->energy_window_s > 0.0;
+    struct score score = { 0 };
+
+    int rc = runner_load(run, which, run->network, &adc, err);
+    if (rc == 0 && energy && accuracy->idle_window_s > 0.0)
+        rc = energy_idle(run, accuracy->idle_window_s, err);
+    if (rc < 0)
+        return rc;
+
+    struct backend *backend = runner_backend(run, which);
+    int64_t t0_ns = runner_now(run);
+    point->outcome->dataset = accuracy->dataset;
+    rc = infer_all(run, point, backend, dataset, &score, err);
+    if (rc == 0)
+        rc = record_score(run, point, &score, err);
+    if (rc == 0 && energy)
+        rc = measure_energy(run, point, backend, dataset, t0_ns, err);
+    if (rc < 0)
+        return rc;
+    point->verdict = judge_limits(&point->outcome->judged, accuracy->limit, accuracy->limit_count);
+    write_row(run, point, &adc);
+    return 0;
+}
+
+static const char *const accuracy_keys[] = {
+    "dataset",         "samples",       "batch",          "repeat", "backend", "adc",
+    "energy_window_s", "idle_window_s", "compute_repeat", "limits", NULL
+};
+const struct step_type step_accuracy_type = {
+    .name = "accuracy",
+    .needs = STEP_NEEDS_POWER | STEP_NEEDS_NETWORK,
+    .makes_point = true,
+    .in_sweep = true,
+    .keys = accuracy_keys,
+    .parse = parse,
+    .plan = plan,
+    .execute = execute,
+};
+
+static const char *const infer_keys[] = { "dataset",        "samples", "batch",           "repeat",
+                                          "backend",        "adc",     "energy_window_s", "idle_window_s",
+                                          "compute_repeat", NULL };
+const struct step_type step_infer_type = {
+    .name = "infer",
+    .needs = STEP_NEEDS_POWER | STEP_NEEDS_NETWORK,
+    .makes_point = true,
+    .in_sweep = true,
+    .keys = infer_keys,
+    .parse = parse,
+    .plan = plan,
+    .execute = execute,
+};
