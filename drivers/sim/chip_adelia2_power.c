@@ -50,7 +50,11 @@ static const double nominal_v[A2_RAILS] = {
 #define BIAS_APU_A    2e-6  /* VDDA, per powered unit */
 #define BIAS_ADCREF_A 30e-6 /* VDDADC */
 #define BIAS_PGA_A    20e-6 /* VDDA */
-#define DAMAGED_OHM   60.0  /* VDDIO to ground, after damage */
+/* Protection diode of a pin, from ground to rail (VBP: from rail to ground): 0.1 mA at 0.6 V. */
+#define DIODE_A     4e-13
+#define DIODE_V     0.031
+#define DIODE_MAX_V 0.9  /* beyond, its resistance rules; the law is cut there */
+#define DAMAGED_OHM 60.0 /* VDDIO to ground, after damage */
 
 static bool is_core(enum a2_rail rail)
 {
@@ -74,6 +78,13 @@ static double core_leakage(double nominal_a, double volt, double body, double te
     return nominal_a * pow(t / t0, 2) * exp(exponent) * (1.0 - exp(-volt / (BOLTZMANN_V * t)));
 }
 
+static double diode_current(double reverse_v)
+{
+    double volt = reverse_v < DIODE_MAX_V ? reverse_v : DIODE_MAX_V;
+
+    return volt > 0 ? DIODE_A * (exp(volt / DIODE_V) - 1.0) : 0.0;
+}
+
 double adelia2_power_leakage(const struct adelia2 *chip, enum a2_rail rail, const double *rail_v,
                              double temp_c)
 {
@@ -81,10 +92,12 @@ double adelia2_power_leakage(const struct adelia2 *chip, enum a2_rail rail, cons
 
     if (chip->damaged && rail == A2_VDDIO)
         return volt / DAMAGED_OHM;
+    if (rail == A2_VBP && volt > 0)
+        return diode_current(volt);
+    if (rail != A2_VBP && volt < 0)
+        return -diode_current(-volt);
     if (!is_core(rail))
         return static_a[rail] * chip->die.leak_factor[rail] * volt / nominal_v[rail];
-    if (volt <= 0)
-        return 0;
     current = core_leakage(static_a[rail] * chip->die.leak_factor[rail], volt, body_v(rail_v), temp_c);
     if (rail == A2_VDDA)
         current += (BIAS_APU_A * __builtin_popcount(chip->pwren & 0x3F) +
