@@ -14,8 +14,8 @@
 #include "db/recorder.h"
 #include "instruments/bench.h"
 
-struct keeper_link; /* instruments/keeper_link.h */
-struct web;         /* web/http.h */
+struct keeper_heartbeat; /* instruments/keeper_client.h */
+struct web;              /* web/http.h */
 
 /* Filled from top to bottom by the modules' init, emptied in reverse by their fini. Main thread, except what
  * the members themselves allow. */
@@ -28,7 +28,7 @@ struct daemon {
     struct events *events;
     struct clock *clock;
     struct recorder *recorder;
-    struct keeper_link *keeper;
+    struct keeper_heartbeat *keeper;
     struct bench *bench;
     struct sched *sched;
     struct command command;

@@ -20,7 +20,7 @@
 #include "daemon/base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/spawn.h"
-#include "instruments/keeper_link.h"
+#include "instruments/keeper_client.h"
 #include "web/http.h"
 
 enum { SIM_READY_S = 10, KEEPER_READY_S = 10, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
@@ -190,7 +190,7 @@ static int keeper_init(struct daemon *d, struct error *err)
 
     if (d->bench_file == NULL)
         return 0;
-    if (keeper_link_open(d->keeper_path, &d->keeper, NULL) == 0)
+    if (keeper_client_heartbeat_open(d->keeper_path, &d->keeper, NULL) == 0)
         return 0; /* one outlived an earlier daemon, or runs as a service of its own */
     int code = spawn_sibling("nightbench-keeper", program, sizeof program, err);
     if (code != 0)
@@ -211,12 +211,12 @@ static int keeper_init(struct daemon *d, struct error *err)
         argv[n++] = d->clock_path;
     }
     code = spawn_ready(argv, log_path, KEEPER_READY_S, &pid, NULL, err);
-    return code != 0 ? code : keeper_link_open(d->keeper_path, &d->keeper, err);
+    return code != 0 ? code : keeper_client_heartbeat_open(d->keeper_path, &d->keeper, err);
 }
 
 static void keeper_fini(struct daemon *d)
 {
-    keeper_link_close(d->keeper);
+    keeper_client_heartbeat_close(d->keeper);
 }
 
 static int bench_init(struct daemon *d, struct error *err)
@@ -242,7 +242,14 @@ static int estop(void *context, const char *who, struct error *err)
 {
     struct daemon *d = context;
 
-    return keeper_link_estop(d->keeper_path, who, err);
+    int missed = 0;
+    int code = keeper_client_estop(d->keeper_path, who, &missed, err);
+
+    if (code == 0 && missed > 0)
+        code =
+            error_set(err, ERR_HANG,
+                      "e-stop: %d outputs did not confirm that they are off; look at the bench now", missed);
+    return code;
 }
 
 static int sched_init(struct daemon *d, struct error *err)
@@ -350,9 +357,12 @@ static void serve(struct daemon *daemon, int signal_fd)
     struct error err = { .code = 0 };
 
     for (;;) {
-        int ready = poll(&pfd, 1, KEEPER_LINK_BEAT_MS);
-        if (daemon->keeper != NULL && keeper_link_beat(daemon->keeper, &err) != 0)
+        int ready = poll(&pfd, 1, KEEPER_BEAT_MS);
+        if (daemon->keeper != NULL && keeper_client_heartbeat(daemon->keeper, &err) != 0) {
             log_error("heartbeat", &err);
+            log_notice("the keeper no longer serves this daemon: ending");
+            return;
+        }
         if (ready <= 0)
             continue;
         if (read(signal_fd, &info, sizeof info) != sizeof info)
