@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * dialect: what one model of SCPI instrument wants to hear, what its channels can do and how well it
+ * measures, as data in configs/instruments/NAME.json. Immutable after dialect_load.
+ * docs/howto-add-instrument.md explains the file. */
+#ifndef DRIVERS_DIALECT_H
+#define DRIVERS_DIALECT_H
+
+#include <stddef.h>
+
+#include "daemon/base/json.h"
+
+enum dialect_command {
+    DIALECT_IDENTIFY,
+    DIALECT_ERROR,
+    DIALECT_CLEAR,
+    DIALECT_PREPARE,
+    DIALECT_SET_VOLTAGE,
+    DIALECT_GET_VOLTAGE,
+    DIALECT_SET_LIMIT,
+    DIALECT_GET_LIMIT,
+    DIALECT_OUTPUT_ON,
+    DIALECT_OUTPUT_OFF,
+    DIALECT_GET_OUTPUT,
+    DIALECT_SET_OVP,
+    DIALECT_GET_OVP,
+    DIALECT_OCP_ON,
+    DIALECT_OCP_OFF,
+    DIALECT_GET_OCP,
+    DIALECT_CLEAR_TRIP,
+    DIALECT_GET_TRIP,
+    DIALECT_GET_MODE,
+    DIALECT_MEASURE_VOLTAGE,
+    DIALECT_MEASURE_CURRENT,
+    DIALECT_SET_RANGE,
+    DIALECT_AUTO_RANGE,
+    DIALECT_SET_NPLC,
+    DIALECT_COMMAND_COUNT
+};
+
+enum { DIALECT_TEXT_MAX = 160, DIALECT_CHANNELS_MAX = 16, DIALECT_ROWS_MAX = 12 };
+
+/* Accuracy over one year: +-(percent / 100 * |value| + offset), readings in steps of resolution. */
+struct dialect_row {
+    double range, percent, offset, resolution;
+};
+
+struct dialect_span {
+    double min, max, step;
+    int decimals; /* digits after the point that are sent */
+};
+
+struct dialect_channel {
+    int number;
+    bool can_source;
+    struct dialect_span voltage, limit, ovp;
+    double settle_s, measure_s;
+    int row_count[2]; /* by enum bench_quantity: 0 volts, 1 amperes */
+    struct dialect_row row[2][DIALECT_ROWS_MAX];
+};
+
+struct dialect {
+    char name[48], vendor[64], tested[32], calibration_due[16]; /* due: YYYY-MM-DD or "" */
+    int class;
+    char command[DIALECT_COMMAND_COUNT][DIALECT_TEXT_MAX]; /* "" = declared absent */
+    bool joins;             /* several messages in one, joined by ";:"; answers come joined by ";" */
+    bool mode_with_reading; /* ask for the mode with every reading, for its LIMITING flag */
+    unsigned mode_mask, mode_limiting; /* limiting when (mode & mask) == mode_limiting */
+    unsigned trip_mask;                /* 0: any non-zero answer of get_trip means tripped */
+    double timeout_s, resync_quiet_s;
+    double nplc_s; /* one power line cycle */
+    int channel_count;
+    struct dialect_channel channel[DIALECT_CHANNELS_MAX];
+};
+
+/* Reads and checks a whole file; every mistake goes into problems. Caller: dialect_free(). */
+int dialect_load(const char *path, struct dialect **ret, struct json_problems *problems, struct error *err);
+void dialect_free(struct dialect *dialect);
+const struct dialect_channel *dialect_channel(const struct dialect *dialect, int number);
+/* Name of a command in the file: "set_voltage". */
+const char *dialect_command_name(int command);
+/* Puts channel and value into a command; ERR_UNSUPPORTED when the dialect has none. */
+int dialect_format(const struct dialect *dialect, int command, int channel, double value, int decimals,
+                   char *out, size_t size, struct error *err);
+/* Nearest programmable value. */
+double dialect_round(const struct dialect_span *span, double value);
+/* Standard uncertainty (k = 1) of a reading: the accuracy row that covers the value (or the fixed range, NAN
+ * automatic) taken as a rectangular distribution, (percent |value| + offset) / sqrt(3), and the resolution,
+ * step / sqrt(12), added in quadrature. NAN when no row is stated. ret_range: the row's range. */
+double dialect_uncertainty(const struct dialect_channel *channel, int quantity, double value, double range,
+                           double *ret_range);
+/* True when the calibration due date lies before wall_ns. */
+bool dialect_overdue(const struct dialect *dialect, int64_t wall_ns);
+
+#endif

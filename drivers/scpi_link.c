@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * scpi_link: framing of IEEE 488.2 answers and the exchange of whole messages. */
+#include "drivers/scpi_link.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* START: the first byte of an answer or of one of its elements, where alone a '#' begins a block.
+ * INSIDE: anything else. QUOTED: within "...". HASH: after '#'. DIGITS: the length of a block. BLOCK: its
+ * bytes. Events: any byte; BLOCK ends after block_left bytes and goes to INSIDE; a line feed in START,
+ * INSIDE, QUOTED ends. */
+enum framer_state { FRAMER_START, FRAMER_INSIDE, FRAMER_QUOTED, FRAMER_HASH, FRAMER_DIGITS, FRAMER_BLOCK };
+
+static int after_plain(char byte)
+{
+    if (byte == ',' || byte == ';')
+        return FRAMER_START;
+    return byte == '"' ? FRAMER_QUOTED : FRAMER_INSIDE;
+}
+
+bool scpi_framer_take(struct scpi_framer *framer, char byte)
+{
+    framer->length++;
+    switch (framer->state) {
+    case FRAMER_HASH:
+        framer->header_digits = byte >= '1' && byte <= '9' ? (size_t)(byte - '0') : 0;
+        framer->block_left = 0;
+        framer->state = framer->header_digits ? FRAMER_DIGITS : FRAMER_INSIDE; /* #0 ends at a line feed */
+        return byte == '\n';
+    case FRAMER_DIGITS:
+        if (!isdigit((unsigned char)byte)) {
+            framer->state = FRAMER_INSIDE;
+            return byte == '\n';
+        }
+        framer->block_left = framer->block_left * 10 + (size_t)(byte - '0');
+        if (--framer->header_digits == 0)
+            framer->state = framer->block_left ? FRAMER_BLOCK : FRAMER_INSIDE;
+        return false;
+    case FRAMER_BLOCK:
+        if (--framer->block_left == 0)
+            framer->state = FRAMER_INSIDE;
+        return false;
+    case FRAMER_QUOTED:
+        if (byte == '"')
+            framer->state = FRAMER_INSIDE;
+        return byte == '\n';
+    case FRAMER_START:
+        framer->state = byte == '#' ? FRAMER_HASH : byte == ' ' ? FRAMER_START : after_plain(byte);
+        return byte == '\n';
+    default:
+        framer->state = after_plain(byte);
+        return byte == '\n';
+    }
+}
+
+int scpi_link_open(struct scpi_link *link, const struct transport_env *env, const char *name,
+                   const char *resource, struct error *err)
+{
+    *link = (struct scpi_link){ .env = env };
+    link->answer = malloc(SCPI_ANSWER_MAX + 1);
+    if (!link->answer)
+        return error_set(err, ERR_MEMORY, "answer buffer of %s", name);
+    int code = transport_open(env, name, resource, &link->transport, err);
+    if (code) {
+        free(link->answer);
+        link->answer = NULL;
+    }
+    return code;
+}
+
+void scpi_link_close(struct scpi_link *link)
+{
+    transport_close(link->transport);
+    free(link->answer);
+    *link = (struct scpi_link){ 0 };
+}
+
+static int64_t deadline(const struct scpi_link *link, double timeout_s)
+{
+    return clock_now(link->env->clock) + (int64_t)(timeout_s * 1e9);
+}
+
+int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err)
+{
+    char line[SCPI_MESSAGE_MAX + 2];
+    int n = snprintf(line, sizeof line, "%s\n", text);
+    if (n > SCPI_MESSAGE_MAX)
+        return error_set(err, ERR_RANGE, "message of %d bytes is longer than %d", n, SCPI_MESSAGE_MAX);
+    return transport_write(link->transport, line, (size_t)n, deadline(link, timeout_s), err);
+}
+
+int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *err)
+{
+    struct scpi_framer framer = { 0 };
+    size_t have = 0, seen = 0;
+    int64_t end_ns = deadline(link, timeout_s);
+    for (;;) {
+        size_t n = 0;
+        int code =
+            transport_read(link->transport, link->answer + have, SCPI_ANSWER_MAX - have, end_ns, &n, err);
+        if (code)
+            return code;
+        have += n;
+        while (seen < have) {
+            if (!scpi_framer_take(&framer, link->answer[seen++]))
+                continue;
+            if (seen < have)
+                return error_set(err, ERR_GARBAGE, "%zu bytes came after the end of an answer", have - seen);
+            have--;
+            if (have > 0 && link->answer[have - 1] == '\r')
+                have--;
+            link->answer[have] = '\0';
+            link->answer_length = have;
+            return 0;
+        }
+        if (have == SCPI_ANSWER_MAX)
+            return error_set(err, ERR_GARBAGE, "answer has no end within %d bytes", SCPI_ANSWER_MAX);
+    }
+}
+
+int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err)
+{
+    transport_flush(link->transport);
+    int code = scpi_link_send(link, text, timeout_s, err);
+    return code ? code : scpi_link_receive(link, timeout_s, err);
+}
+
+bool scpi_number(const char *text, double *ret_value)
+{
+    static const struct {
+        const char *word;
+        double value;
+    } WORDS[] = { { "ON", 1 }, { "OFF", 0 }, { "YES", 1 }, { "NO", 0 } };
+    while (*text == ' ')
+        text++;
+    size_t n = strlen(text);
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
+        n--;
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++) {
+        if (n == strlen(WORDS[i].word) && strncasecmp(text, WORDS[i].word, n) == 0) {
+            *ret_value = WORDS[i].value;
+            return true;
+        }
+    }
+    if (n == 0 || !(isdigit((unsigned char)text[0]) || strchr("+-.", text[0])))
+        return false; /* strtod alone would take "inf" and "0x" for instruments' words */
+    char *end;
+    double value = strtod(text, &end);
+    if ((size_t)(end - text) != n)
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+int scpi_split(char *text, char **ret_parts, int max)
+{
+    int count = 0;
+    bool quoted = false;
+    char *start = text;
+    for (char *p = text;; p++) {
+        if (*p == '"')
+            quoted = !quoted;
+        bool end = *p == '\0';
+        if (!end && (quoted || *p != ';'))
+            continue;
+        *p = '\0';
+        if (count < max)
+            ret_parts[count] = start;
+        count++;
+        start = p + 1;
+        if (end)
+            return count < max ? count : max;
+    }
+}
+
+bool scpi_error_entry(const char *text, int *ret_code, const char **ret_text)
+{
+    char *end;
+    long code = strtol(text, &end, 10);
+    if (end == text || (*end != ',' && *end != ' ' && *end != '\0') || code < -100000 || code > 100000)
+        return false;
+    while (*end == ',' || *end == ' ')
+        end++;
+    *ret_code = (int)code;
+    *ret_text = end;
+    return true;
+}

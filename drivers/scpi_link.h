@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * scpi_link: messages of IEEE 488.2 over a transport: one write per message, reading up to the terminator
+ * (not up to a line feed inside a block), answers taken apart, numbers read. Knows nothing of dialects. */
+#ifndef DRIVERS_SCPI_LINK_H
+#define DRIVERS_SCPI_LINK_H
+
+#include "drivers/transport.h"
+
+enum { SCPI_ANSWER_MAX = 64 * 1024, SCPI_MESSAGE_MAX = 1024 };
+
+/* Finds the end of an answer that arrives in pieces. Zero-initialise. */
+struct scpi_framer {
+    int state;
+    size_t header_digits; /* digits of a block's length still to come */
+    size_t block_left;    /* bytes of a block still to come */
+    size_t length;
+};
+/* Takes one byte; true when it was the terminator. */
+bool scpi_framer_take(struct scpi_framer *framer, char byte);
+
+struct scpi_link {
+    const struct transport_env *env;
+    struct transport *transport;
+    char *answer; /* SCPI_ANSWER_MAX + 1 bytes: the last answer, NUL-terminated, without its terminator */
+    size_t answer_length;
+};
+
+int scpi_link_open(struct scpi_link *link, const struct transport_env *env, const char *name,
+                   const char *resource, struct error *err);
+void scpi_link_close(struct scpi_link *link);
+/* Sends text and its line feed in one write. */
+int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
+/* Reads one answer into link->answer. */
+int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *err);
+/* Drops stale input, sends, reads the answer. */
+int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
+
+/* Number of an answer: NR1..NR3, ON, OFF, YES, NO. False when it is none. */
+bool scpi_number(const char *text, double *ret_value);
+/* Splits a joined answer at ';' outside quotes, in place; returns the count, at most max. */
+int scpi_split(char *text, char **ret_parts, int max);
+/* Code of `-113,"Undefined header"` in its spellings; ret_text points at what follows the number. */
+bool scpi_error_entry(const char *text, int *ret_code, const char **ret_text);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * transport: what carries the bytes of an instrument, picked by the prefix of its resource: "tcp:HOST:PORT",
+ * "serial:PATH[?baud=N]", "sim:" (looked up by instrument name in the simulator's links.json). A transport
+ * belongs to the thread of its port. Every wait can be cut: when the environment's cut descriptor is
+ * readable, calls return ERR_CANCELLED. */
+#ifndef DRIVERS_TRANSPORT_H
+#define DRIVERS_TRANSPORT_H
+
+#include <stddef.h>
+
+#include "daemon/base/clock.h"
+
+/* Where a driver lives: given by its port, valid as long as the port. */
+struct transport_env {
+    struct clock *clock;
+    struct clock_actor *actor; /* of the port's thread */
+    int cut_fd;                /* eventfd; readable while a safe request waits; -1 none */
+    const char *links_path;    /* links.json of the simulator, or NULL */
+    const char *trace_dir;     /* a readable log of every byte goes to TRACE_DIR/NAME.wire; NULL none */
+};
+
+struct transport;
+
+/* All calls: 0 or a negative code. deadline_ns is bench time. NULL methods: none, every transport offers all.
+ */
+struct transport_ops {
+    const char *prefix; /* without the colon */
+    int (*open)(const struct transport_env *env, const char *name, const char *address,
+                struct transport **ret, struct error *err);
+    /* At least one byte, at most size. ERR_TIMEOUT at the deadline, ERR_LINK when the peer closed. */
+    int (*read)(struct transport *transport, void *data, size_t size, int64_t deadline_ns, size_t *ret_n,
+                struct error *err);
+    /* All bytes. */
+    int (*write)(struct transport *transport, const void *data, size_t n, int64_t deadline_ns,
+                 struct error *err);
+    /* Discards what has arrived; never waits. */
+    void (*flush)(struct transport *transport);
+    void (*close)(struct transport *transport);
+    int (*fd)(const struct transport *transport);
+};
+
+/* First member of every transport. */
+struct transport {
+    const struct transport_ops *ops;
+};
+
+/* name is the instrument's bench name. */
+int transport_open(const struct transport_env *env, const char *name, const char *resource,
+                   struct transport **ret, struct error *err);
+int transport_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns, size_t *ret_n,
+                   struct error *err);
+/* Exactly n bytes before the deadline. */
+int transport_read_all(struct transport *transport, void *data, size_t n, int64_t deadline_ns,
+                       struct error *err);
+int transport_write(struct transport *transport, const void *data, size_t n, int64_t deadline_ns,
+                    struct error *err);
+void transport_flush(struct transport *transport);
+/* Discards input until the line has been quiet for quiet_ns. */
+int transport_drain(struct transport *transport, const struct transport_env *env, int64_t quiet_ns,
+                    struct error *err);
+void transport_close(struct transport *transport);
+
+/* ---- For transports: a descriptor that carries bytes, with its accounting in virtual time ---- */
+struct transport_stream {
+    struct transport base;
+    const struct transport_env *env;
+    int fd, link;
+};
+int transport_stream_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns,
+                          size_t *ret_n, struct error *err);
+int transport_stream_write(struct transport *transport, const void *data, size_t n, int64_t deadline_ns,
+                           struct error *err);
+void transport_stream_flush(struct transport *transport);
+void transport_stream_close(struct transport *transport);
+int transport_stream_fd(const struct transport *transport);
+
+extern const struct transport_ops transport_tcp, transport_serial;
+/* Wraps: takes inner over, also on failure (then it is closed). */
+int transport_trace(const struct transport_env *env, const char *name, struct transport *inner,
+                    struct transport **ret, struct error *err);
+
+#endif

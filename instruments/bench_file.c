@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * bench_file: reading and checking of bench files: instruments, what their dialects say about their channels,
+ * and how the fixture wires them to rails, test bus and SPI. Touches no hardware. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "drivers/driver.h"
+#include "instruments/bench_private.h"
+
+static const char *const CLASSES[] = { [CLASS_PSU] = "psu",
+                                       [CLASS_SMU] = "smu",
+                                       [CLASS_DMM] = "dmm",
+                                       [CLASS_SPI] = "spi",
+                                       [CLASS_CHAMBER] = "chamber",
+                                       [CLASS_LA] = "la",
+                                       NULL };
+
+/* Folder of the bench file with its trailing slash, or "". */
+static int folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (int)(slash - path) + 1 : 0;
+}
+
+void bench_dialect_path(const struct bench_file *file, const char *dialect, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (!dialect[0])
+        return;
+    snprintf(out, size, "%.*s../instruments/%s.json", folder(file->path), file->path, dialect);
+    if (access(out, R_OK) != 0)
+        snprintf(out, size, "configs/instruments/%s.json", dialect);
+}
+
+static void copy(char *out, size_t size, const struct json_at *at, const char *key, bool required,
+                 const char *fallback)
+{
+    const char *text = json_string(at, key, required, fallback);
+    if (strlen(text) >= size) {
+        struct json_at member = json_member(at, key, false);
+        json_problem(&member, "", "longer than %zu characters", size - 1);
+    }
+    snprintf(out, size, "%s", text);
+}
+
+static int find_instrument(const struct bench_file *file, const char *name)
+{
+    for (int i = 0; i < file->instrument_count; i++) {
+        if (strcmp(file->instrument[i].name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void add_channels(struct bench_file *file, int instrument,
+                         const struct driver_description *description, const struct json_at *at)
+{
+    for (int i = 0; i < description->channel_count; i++) {
+        if (file->channel_count == BENCH_CHANNELS_MAX) {
+            json_problem(at, "", "more than %d channels on the bench", BENCH_CHANNELS_MAX);
+            return;
+        }
+        struct bench_channel *ch = &file->channel[file->channel_count];
+        *ch = description->channel[i];
+        ch->index = file->channel_count++;
+        ch->instrument = instrument;
+        char name[BENCH_NAME_MAX + 16];
+        snprintf(name, sizeof name, "%s.%d", file->instrument[instrument].name, ch->number);
+        snprintf(ch->name, sizeof ch->name, "%.*s", (int)sizeof ch->name - 1, name);
+    }
+}
+
+static void describe(struct bench_file *file, int index, const struct json_at *at)
+{
+    struct bench_instrument *in = &file->instrument[index];
+    const struct driver *driver = driver_find(in->driver);
+    if (!driver) {
+        struct json_at member = json_member(at, "driver", false);
+        json_problem(&member, json_nearest(in->driver, driver_names()), "no driver '%s'", in->driver);
+        return;
+    }
+    if (!(driver->classes & 1u << in->class))
+        json_problem(at, "", "driver '%s' serves no instrument of class '%s'", in->driver,
+                     CLASSES[in->class]);
+    if (driver->takes_dialect != (in->dialect[0] != '\0')) {
+        json_problem(at, "",
+                     driver->takes_dialect ? "driver '%s' needs a \"dialect\""
+                                           : "driver '%s' takes no dialect",
+                     in->driver);
+        return;
+    }
+    struct driver_config config = { .class = in->class };
+    struct driver_description description;
+    struct error err = { 0 };
+    bench_dialect_path(file, in->dialect, config.dialect_path, sizeof config.dialect_path);
+    if (driver->describe(&config, &description, NULL, &err)) {
+        struct json_at member = json_member(at, "dialect", false);
+        json_problem(&member, "", "%.230s", err.message);
+        return;
+    }
+    in->energises = description.energises;
+    add_channels(file, index, &description, at);
+}
+
+static void read_instrument(struct bench_file *file, const struct json_at *at)
+{
+    static const char *const KNOWN[] = { "name",     "class",    "driver", "dialect", "resource",
+                                         "identity", "simulate", "spi_hz", "notes",   NULL };
+    static const char *const IDENTITY[] = { "vendor", "model", "serial", NULL };
+    int index = file->instrument_count;
+    struct bench_instrument *in = &file->instrument[index];
+    json_only(at, KNOWN);
+    copy(in->name, sizeof in->name, at, "name", true, "");
+    if (find_instrument(file, in->name) >= 0)
+        json_problem(at, "", "instrument '%s' is there twice", in->name);
+    file->instrument_count++;
+    in->class = json_choice(at, "class", true, CLASSES, CLASS_PSU);
+    copy(in->driver, sizeof in->driver, at, "driver", true, "");
+    copy(in->dialect, sizeof in->dialect, at, "dialect", false, "");
+    copy(in->resource, sizeof in->resource, at, "resource", true, "");
+    if (strcmp(in->resource, "sim:") == 0 && !file->simulated) {
+        struct json_at member = json_member(at, "resource", false);
+        json_problem(&member, "\"simulated\": true", "'sim:' on a bench that is not simulated");
+    }
+    struct json_at identity = json_member(at, "identity", false);
+    if (identity.node) {
+        json_only(&identity, IDENTITY);
+        copy(in->vendor, sizeof in->vendor, &identity, "vendor", false, "");
+        copy(in->model, sizeof in->model, &identity, "model", false, "");
+        copy(in->serial, sizeof in->serial, &identity, "serial", false, "any");
+    }
+    describe(file, index, at);
+}
+
+static void read_instruments(struct bench_file *file, const struct json_at *root)
+{
+    struct json_at list = json_member(root, "instruments", true);
+    if (json_count(&list) > BENCH_INSTRUMENTS_MAX)
+        json_problem(&list, "", "more than %d instruments", BENCH_INSTRUMENTS_MAX);
+    for (int i = 0; i < json_count(&list) && i < BENCH_INSTRUMENTS_MAX; i++) {
+        struct json_at at = json_element(&list, i);
+        read_instrument(file, &at);
+    }
+}
+
+/* {"instrument": ..., "channel": n} to the index of a channel; -1 with a problem reported. */
+static int read_channel(struct bench_file *file, const struct json_at *at)
+{
+    static const char *const KNOWN[] = { "instrument", "channel", NULL };
+    if (!at->node)
+        return -1;
+    json_only(at, KNOWN);
+    const char *name = json_string(at, "instrument", true, "");
+    int number = (int)json_integer(at, "channel", true, 1, 999, 1);
+    int instrument = find_instrument(file, name);
+    if (instrument < 0) {
+        const char *names[BENCH_INSTRUMENTS_MAX + 1] = { NULL };
+        for (int i = 0; i < file->instrument_count; i++)
+            names[i] = file->instrument[i].name;
+        json_problem(at, json_nearest(name, names), "no instrument '%s'", name);
+        return -1;
+    }
+    for (int i = 0; i < file->channel_count; i++) {
+        if (file->channel[i].instrument == instrument && file->channel[i].number == number)
+            return i;
+    }
+    json_problem(at, "", "instrument '%s' has no channel %d", name, number);
+    return -1;
+}
+
+static void read_rails(struct bench_file *file, const struct json_at *root)
+{
+    struct json_at rails = json_member(root, "rails", false);
+    for (int i = 0; i < json_count(&rails); i++) {
+        const char *rail = cJSON_GetArrayItem(rails.node, i)->string;
+        struct json_at at = json_member(&rails, rail ? rail : "", false);
+        int index = read_channel(file, &at);
+        if (index < 0)
+            continue;
+        struct bench_channel *ch = &file->channel[index];
+        if (!ch->can_source)
+            json_problem(&at, "", "%s cannot feed a rail", ch->name);
+        else if (ch->rail[0])
+            json_problem(&at, "", "%s feeds %s already", ch->name, ch->rail);
+        else if (strlen(rail) >= sizeof ch->rail)
+            json_problem(&at, "", "rail name is longer than %zu characters", sizeof ch->rail - 1);
+        else
+            snprintf(ch->rail, sizeof ch->rail, "%s", rail);
+    }
+}
+
+static void read_test_bus(struct bench_file *file, const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "source", "meter", "net", NULL };
+    struct json_at bus = json_member(root, "test_bus", false);
+    if (!bus.node)
+        return;
+    json_only(&bus, KNOWN);
+    struct json_at source = json_member(&bus, "source", false), meter = json_member(&bus, "meter", false);
+    file->source_channel = read_channel(file, &source);
+    file->meter_channel = read_channel(file, &meter);
+    if (file->source_channel >= 0 && !file->channel[file->source_channel].can_source)
+        json_problem(&source, "", "%s is no source", file->channel[file->source_channel].name);
+    if (file->source_channel >= 0 && file->channel[file->source_channel].rail[0])
+        json_problem(&source, "", "%s feeds rail %s", file->channel[file->source_channel].name,
+                     file->channel[file->source_channel].rail);
+}
+
+static void read_spi(struct bench_file *file, const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "instrument", NULL };
+    struct json_at spi = json_member(root, "spi", false);
+    if (!spi.node)
+        return;
+    json_only(&spi, KNOWN);
+    const char *name = json_string(&spi, "instrument", true, "");
+    int index = find_instrument(file, name);
+    if (index < 0 || file->instrument[index].class != CLASS_SPI) {
+        json_problem(&spi, "", "no instrument '%s' of class 'spi'", name);
+        return;
+    }
+    file->spi_instrument = index;
+    struct json_at list = json_member(root, "instruments", true);
+    struct json_at at = json_element(&list, index);
+    file->spi_hz = json_double(&at, "spi_hz", true, 1, 1e9, 1e6);
+}
+
+/* A path in the file is meant from the working directory or, failing that, from the folder above configs/. */
+static void read_chip(struct bench_file *file, const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "profile", "simulate", "notes", NULL };
+    struct json_at chip = json_member(root, "chip", false);
+    if (!chip.node)
+        return;
+    json_only(&chip, KNOWN);
+    copy(file->profile_path, sizeof file->profile_path, &chip, "profile", true, "");
+    char beside[sizeof file->profile_path + sizeof file->path + 8];
+    snprintf(beside, sizeof beside, "%.*s../../%s", folder(file->path), file->path, file->profile_path);
+    if (access(file->profile_path, R_OK) != 0 && access(beside, R_OK) == 0 &&
+        strlen(beside) < sizeof file->profile_path)
+        memcpy(file->profile_path, beside, strlen(beside) + 1);
+}
+
+static void read_all(struct bench_file *file, const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "format",      "version", "name", "socket",   "simulated",
+                                         "instruments", "rails",   "spi",  "test_bus", "leads",
+                                         "chip",        "notes",   NULL };
+    static const char *const FORMAT[] = { "nightbench-bench", NULL };
+    json_only(root, KNOWN);
+    json_choice(root, "format", true, FORMAT, 0);
+    json_integer(root, "version", true, 1, 1, 1);
+    copy(file->name, sizeof file->name, root, "name", true, "");
+    copy(file->socket, sizeof file->socket, root, "socket", true, "");
+    file->simulated = json_boolean(root, "simulated", true, false);
+    file->spi_instrument = file->source_channel = file->meter_channel = -1;
+    read_instruments(file, root);
+    read_rails(file, root);
+    read_test_bus(file, root);
+    read_spi(file, root);
+    read_chip(file, root);
+}
+
+int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems,
+                    struct error *err)
+{
+    struct bench_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return error_set(err, ERR_MEMORY, "bench file %s", path);
+    if (strlen(path) >= sizeof file->path) {
+        free(file);
+        return error_set(err, ERR_RANGE, "path of the bench file is longer than %zu characters",
+                         sizeof file->path - 1);
+    }
+    snprintf(file->path, sizeof file->path, "%s", path);
+    cJSON *root = NULL;
+    int code = json_load(path, &root, err);
+    if (code)
+        goto failed;
+    struct json_problems *own = problems ? NULL : calloc(1, sizeof *own);
+    struct json_problems *into = problems ? problems : own;
+    if (!into) {
+        code = error_set(err, ERR_MEMORY, "bench file %s", path);
+        goto failed;
+    }
+    struct json_at at = json_root(root, into);
+    int before = into->count;
+    read_all(file, &at);
+    code = into->count > before ? json_problems_error(into, path, err) : 0;
+    free(own);
+    if (code)
+        goto failed;
+    file->json = json_print(root, false);
+    if (!file->json) {
+        code = error_set(err, ERR_MEMORY, "bench file %s", path);
+        goto failed;
+    }
+    cJSON_Delete(root);
+    *ret_file = file;
+    return 0;
+
+failed:
+    cJSON_Delete(root);
+    free(file);
+    return code;
+}
+
+void bench_file_free(struct bench_file *file)
+{
+    if (!file)
+        return;
+    free(file->json);
+    free(file);
+}
+
+const struct bench_channel *bench_file_rail(const struct bench_file *file, const char *rail)
+{
+    for (int i = 0; i < file->channel_count; i++) {
+        if (file->channel[i].rail[0] && strcmp(file->channel[i].rail, rail) == 0)
+            return &file->channel[i];
+    }
+    return NULL;
+}

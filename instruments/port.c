@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * port: queue, thread and connection keeping of one physical link. */
+#include "instruments/port.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "drivers/driver.h"
+#include "instruments/bench_private.h"
+
+#define BACKOFF_FIRST_NS (100 * NS_PER_MS)
+#define BACKOFF_LAST_NS  (5 * NS_PER_S)
+
+struct queue {
+    struct port_request *first, *last;
+};
+
+struct port {
+    /* set before the thread starts */
+    const struct bench_instrument *instrument;
+    const struct driver *driver;
+    struct clock *clock;
+    int rank, wake_fd, cut_fd;
+    pthread_t thread;
+
+    /* guarded by lock */
+    pthread_mutex_t lock;
+    pthread_cond_t started;
+    struct queue queue[PORT_PRIORITIES];
+    int queued;
+    int running; /* priority of the request in work, PORT_PRIORITIES when idle or connecting */
+    bool ready, stop;
+    int start_code, slot;
+    struct error start_error;
+
+    /* the thread's own */
+    struct driver_config config;
+    struct transport_env env;
+    void *state; /* of the driver; NULL while not connected */
+    bool dirty;  /* the next answer may belong to an earlier question */
+    int64_t retry_ns, backoff_ns;
+    struct error connect_error;
+};
+
+static void raise_fd(int fd)
+{
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static void lower_fd(int fd)
+{
+    uint64_t count;
+    while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+}
+
+static void complete(struct port_request *request, int code, const struct error *error)
+{
+    request->message.code = code;
+    if (code && error && error != &request->error)
+        request->error = *error;
+    request->done(request);
+}
+
+static void refuse(struct port_request *request, int code, const char *instrument, const char *why)
+{
+    error_set(&request->error, code, "%s", why);
+    error_at(&request->error, instrument, "", 0);
+    complete(request, code, &request->error);
+}
+
+void port_post(struct port *port, struct port_request *request)
+{
+    request->next = NULL;
+    pthread_mutex_lock(&port->lock);
+    bool stopped = port->stop;
+    bool full = port->queued >= PORT_QUEUE_MAX && request->priority != PORT_SAFE;
+    if (!stopped && !full) {
+        struct queue *queue = &port->queue[request->priority];
+        if (queue->last)
+            queue->last->next = request;
+        else
+            queue->first = request;
+        queue->last = request;
+        port->queued++;
+        /* Raised under the lock, as it is lowered: a cut can neither hit a safe request nor miss a normal
+         * one. */
+        if (request->priority == PORT_SAFE && port->running != PORT_SAFE)
+            raise_fd(port->cut_fd);
+        raise_fd(port->wake_fd);
+    }
+    pthread_mutex_unlock(&port->lock);
+    if (stopped)
+        refuse(request, ERR_CANCELLED, port->instrument->name, "the port is closing");
+    else if (full)
+        refuse(request, ERR_FULL, port->instrument->name, "the port's queue is full");
+    else
+        clock_notify(port->clock, port->slot);
+}
+
+static struct port_request *take_all(struct port *port, int priority)
+{
+    struct port_request *list = port->queue[priority].first;
+    port->queue[priority] = (struct queue){ 0 };
+    for (struct port_request *r = list; r; r = r->next)
+        port->queued--;
+    return list;
+}
+
+static void refuse_all(struct port_request *list, int code, const char *instrument, const char *why)
+{
+    while (list) {
+        struct port_request *next = list->next;
+        refuse(list, code, instrument, why);
+        list = next;
+    }
+}
+
+void port_drop(struct port *port, int code, const char *why)
+{
+    pthread_mutex_lock(&port->lock);
+    struct port_request *list = take_all(port, PORT_NORMAL);
+    if (port->running == PORT_NORMAL)
+        raise_fd(port->cut_fd);
+    pthread_mutex_unlock(&port->lock);
+    clock_notify(port->clock, port->slot);
+    refuse_all(list, code, port->instrument->name, why);
+}
+
+/* Next request by priority, or NULL. Marks it running; a cut that was meant for the one before is lowered
+ * here. */
+static struct port_request *next_request(struct port *port, bool *ret_stop)
+{
+    pthread_mutex_lock(&port->lock);
+    struct port_request *request = NULL;
+    port->running = PORT_PRIORITIES;
+    for (int priority = 0; priority < PORT_PRIORITIES && !request && !port->stop; priority++) {
+        struct queue *queue = &port->queue[priority];
+        request = queue->first;
+        if (!request)
+            continue;
+        queue->first = request->next;
+        if (!queue->first)
+            queue->last = NULL;
+        port->queued--;
+        port->running = priority;
+    }
+    if (request)
+        lower_fd(port->cut_fd);
+    else
+        lower_fd(port->wake_fd);
+    *ret_stop = port->stop;
+    pthread_mutex_unlock(&port->lock);
+    return request;
+}
+
+/* ---- Connection ---- */
+static int check_field(const char *what, const char *expected, const char *found, struct error *err)
+{
+    if (expected[0] == '\0' || strcmp(expected, "any") == 0 || strcmp(expected, found) == 0)
+        return 0;
+    return error_set(err, ERR_IDENTITY, "%s is '%s' where the bench file expects '%s'", what, found,
+                     expected);
+}
+
+static int check_identity(struct port *port, struct error *err)
+{
+    uint8_t payload[512] = { 0 };
+    struct message m = { .magic = MESSAGE_MAGIC, .op = MESSAGE_IDENTIFY };
+    int code = port->driver->request(port->state, &m, payload, sizeof payload - 1, err);
+    if (code)
+        return code;
+    const char *vendor = (const char *)payload;
+    const char *model = vendor + strlen(vendor) + 1, *serial = model + strlen(model) + 1;
+    code = check_field("vendor", port->instrument->vendor, vendor, err);
+    if (!code)
+        code = check_field("model", port->instrument->model, model, err);
+    if (!code)
+        code = check_field("serial number", port->instrument->serial, serial, err);
+    return code;
+}
+
+static void disconnect(struct port *port)
+{
+    if (port->state)
+        port->driver->close(port->state);
+    port->state = NULL;
+    port->dirty = false;
+}
+
+static int connect_now(struct port *port, struct error *err)
+{
+    struct error failure = { 0 };
+    int code = port->driver->open(&port->config, &port->env, &port->state, &failure);
+    if (!code) {
+        code = check_identity(port, &failure);
+        if (code)
+            disconnect(port);
+    }
+    if (!code) {
+        port->backoff_ns = 0;
+        return 0;
+    }
+    error_at(&failure, port->instrument->name, NULL, failure.elapsed_ns);
+    if (code != ERR_CANCELLED) {
+        int64_t next_ns = port->backoff_ns ? 2 * port->backoff_ns : BACKOFF_FIRST_NS;
+        port->backoff_ns = next_ns < BACKOFF_LAST_NS ? next_ns : BACKOFF_LAST_NS;
+        port->retry_ns = clock_now(port->clock) + port->backoff_ns;
+        port->connect_error = failure;
+    }
+    *err = failure;
+    return code;
+}
+
+/* A normal request does not knock at a dead link before the back-off has passed; a safe one always tries. */
+static int be_connected(struct port *port, int priority, struct error *err)
+{
+    if (port->state)
+        return 0;
+    if (priority != PORT_SAFE && port->backoff_ns && clock_now(port->clock) < port->retry_ns) {
+        *err = port->connect_error;
+        return err->code;
+    }
+    return connect_now(port, err);
+}
+
+/* Brings a doubtful link to a message boundary, by a new connection when it must. */
+static int be_clean(struct port *port, struct error *err)
+{
+    if (!port->dirty)
+        return 0;
+    int code = port->driver->resync(port->state, err);
+    if (!code)
+        port->dirty = false;
+    return code;
+}
+
+static bool in_doubt(int code)
+{
+    return code == ERR_TIMEOUT || code == ERR_GARBAGE || code == ERR_CANCELLED;
+}
+
+static int attempt(struct port *port, struct port_request *request, struct error *err)
+{
+    int code = be_connected(port, request->priority, err);
+    if (code)
+        return code;
+    code = be_clean(port, err);
+    if (code && code != ERR_CANCELLED && request->priority == PORT_SAFE) {
+        /* The instrument does not answer, but it may still hear: the message goes out, complete, and then the
+         * link is tried afresh. */
+        struct message blind = request->message;
+        struct error ignored;
+        if (port->driver->request(port->state, &blind, request->payload, request->room, &ignored) == 0) {
+            request->message = blind;
+            return 0;
+        }
+        disconnect(port);
+        code = connect_now(port, err);
+    }
+    if (code) {
+        if (code != ERR_CANCELLED)
+            disconnect(port);
+        return code;
+    }
+    code = port->driver->request(port->state, &request->message, request->payload, request->room, err);
+    if (in_doubt(code))
+        port->dirty = true;
+    if (code == ERR_LINK)
+        disconnect(port);
+    return code;
+}
+
+static void serve(struct port *port, struct port_request *request)
+{
+    struct error error = { 0 };
+    int code = attempt(port, request, &error);
+    /* A link that was dropped while idle shows only now: a safe request tries once more on a new connection.
+     */
+    if (code == ERR_LINK && request->priority == PORT_SAFE)
+        code = attempt(port, request, &error);
+    request->message.time_ns = clock_now(port->clock);
+    if (code)
+        error_at(&error, port->instrument->name, NULL, error.elapsed_ns);
+    complete(request, code, &error);
+}
+
+static void run(struct port *port, struct clock_actor *actor)
+{
+    struct error ignored = { 0 };
+    if (connect_now(port, &ignored) == ERR_CANCELLED)
+        ignored.code = 0; /* whoever cut it finds the port unconnected and connects */
+    for (;;) {
+        bool stop;
+        struct port_request *request = next_request(port, &stop);
+        if (stop)
+            return;
+        if (request) {
+            serve(port, request);
+            continue;
+        }
+        struct pollfd wake = { .fd = port->wake_fd, .events = POLLIN };
+        if (clock_poll(actor, &wake, 1, CLOCK_NEVER, 0) < 0) {
+            /* The virtual clock has evicted this actor (its process was taken for stopped) or is gone. */
+            pthread_mutex_lock(&port->lock);
+            port->stop = true;
+            struct port_request *list[PORT_PRIORITIES];
+            for (int i = 0; i < PORT_PRIORITIES; i++)
+                list[i] = take_all(port, i);
+            pthread_mutex_unlock(&port->lock);
+            for (int i = 0; i < PORT_PRIORITIES; i++)
+                refuse_all(list[i], ERR_FENCED, port->instrument->name, "the clock has dropped this port");
+            return;
+        }
+    }
+}
+
+static void *thread_main(void *argument)
+{
+    struct port *port = argument;
+    struct clock_actor *actor = NULL;
+    struct error error = { 0 };
+    int code = clock_actor_open(port->clock, port->instrument->name, port->rank, &actor, &error);
+    pthread_mutex_lock(&port->lock);
+    port->start_code = code;
+    port->start_error = error;
+    port->slot = code ? -1 : clock_actor_slot(actor);
+    port->ready = true;
+    pthread_cond_signal(&port->started);
+    pthread_mutex_unlock(&port->lock);
+    if (code)
+        return NULL;
+    port->env.actor = actor;
+    run(port, actor);
+    disconnect(port);
+    clock_actor_close(actor);
+    return NULL;
+}
+
+static void configure(struct port *port, const struct bench_file *file, int instrument,
+                      const struct port_options *options)
+{
+    const struct bench_instrument *in = &file->instrument[instrument];
+    port->instrument = in;
+    port->clock = options->clock;
+    port->rank = CLOCK_RANK_PORT + instrument;
+    port->running = PORT_PRIORITIES;
+    port->env = (struct transport_env){
+        .clock = options->clock,
+        .cut_fd = port->cut_fd,
+        .links_path = options->links_path,
+        .trace_dir = options->trace_dir,
+    };
+    port->config.class = in->class;
+    port->config.spi_hz = file->spi_instrument == instrument ? file->spi_hz : 0;
+    snprintf(port->config.name, sizeof port->config.name, "%s", in->name);
+    snprintf(port->config.resource, sizeof port->config.resource, "%s", in->resource);
+    bench_dialect_path(file, in->dialect, port->config.dialect_path, sizeof port->config.dialect_path);
+}
+
+static void release(struct port *port)
+{
+    if (port->wake_fd >= 0)
+        close(port->wake_fd);
+    if (port->cut_fd >= 0)
+        close(port->cut_fd);
+    pthread_cond_destroy(&port->started);
+    pthread_mutex_destroy(&port->lock);
+    free(port);
+}
+
+int port_open(const struct bench_file *file, int instrument, const struct port_options *options,
+              struct port **ret, struct error *err)
+{
+    const struct bench_instrument *in = &file->instrument[instrument];
+    const struct driver *driver = driver_find(in->driver);
+    if (!driver)
+        return error_set(err, ERR_INVALID, "instrument '%s': no driver '%s'", in->name, in->driver);
+    struct port *port = calloc(1, sizeof *port);
+    if (!port)
+        return error_set(err, ERR_MEMORY, "port of '%s'", in->name);
+    pthread_mutex_init(&port->lock, NULL);
+    pthread_cond_init(&port->started, NULL);
+    port->driver = driver;
+    port->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    port->cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (port->wake_fd < 0 || port->cut_fd < 0) {
+        int code = error_set_errno(err, errno, "port of '%s'", in->name);
+        release(port);
+        return code;
+    }
+    configure(port, file, instrument, options);
+    int failure = pthread_create(&port->thread, NULL, thread_main, port);
+    if (failure) {
+        release(port);
+        return error_set_errno(err, failure, "thread of port '%s'", in->name);
+    }
+    pthread_mutex_lock(&port->lock);
+    while (!port->ready)
+        pthread_cond_wait(&port->started, &port->lock);
+    pthread_mutex_unlock(&port->lock);
+    if (port->start_code) {
+        int code = port->start_code;
+        if (err)
+            *err = port->start_error;
+        pthread_join(port->thread, NULL);
+        release(port);
+        return code;
+    }
+    *ret = port;
+    return 0;
+}
+
+void port_close(struct port *port)
+{
+    if (!port)
+        return;
+    pthread_mutex_lock(&port->lock);
+    port->stop = true;
+    struct port_request *list[PORT_PRIORITIES];
+    for (int i = 0; i < PORT_PRIORITIES; i++)
+        list[i] = take_all(port, i);
+    raise_fd(port->cut_fd);
+    raise_fd(port->wake_fd);
+    pthread_mutex_unlock(&port->lock);
+    clock_notify(port->clock, port->slot);
+    for (int i = 0; i < PORT_PRIORITIES; i++)
+        refuse_all(list[i], ERR_CANCELLED, port->instrument->name, "the port is closing");
+    pthread_join(port->thread, NULL);
+    release(port);
+}
