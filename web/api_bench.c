@@ -31,21 +31,21 @@ int api_instruments(struct web_call *call, struct error *err)
         return rc;
     cJSON *list = cJSON_DetachItemFromObjectCaseSensitive(bench, "instruments");
     cJSON_Delete(bench);
-    cJSON *tree = cJSON_CreateObject();
-    cJSON_AddItemToObject(tree, "instruments", list != NULL ? list : cJSON_CreateArray());
-    reply_json(call->reply, 200, tree);
+    call_reply_list(call, "instruments",
+                    list != NULL ? list : cJSON_CreateArray()); /* none with --no-bench */
     return 0;
 }
 
+/* The daemon answers with a list; it travels as an object so that members can be added. */
 int api_chips(struct web_call *call, struct error *err)
 {
     const struct command *command;
-    cJSON *tree;
+    cJSON *list;
 
     int rc = call_command(call, &command, err);
     if (rc == 0)
-        rc = command->chips(command->context, &tree, err);
+        rc = command->chips(command->context, &list, err);
     if (rc == 0)
-        reply_json(call->reply, 200, tree);
+        call_reply_list(call, "chips", list);
     return rc;
 }

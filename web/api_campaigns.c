@@ -13,13 +13,13 @@
 int api_campaigns(struct web_call *call, struct error *err)
 {
     const struct command *command;
-    cJSON *tree;
+    cJSON *list;
 
     int rc = call_command(call, &command, err);
     if (rc == 0)
-        rc = command->campaigns(command->context, &tree, err);
+        rc = command->campaigns(command->context, &list, err);
     if (rc == 0)
-        reply_json(call->reply, 200, tree);
+        call_reply_list(call, "campaigns", list);
     return rc;
 }
 

@@ -14,12 +14,9 @@ enum { RUNS_DEFAULT = 50, SAMPLES_DEFAULT = 1000, EVENTS_DEFAULT = 1000, PIXELS_
 
 static int reply_list(struct web_call *call, int rc, const char *name, cJSON *list)
 {
-    if (rc != 0)
-        return rc;
-    cJSON *tree = cJSON_CreateObject();
-    cJSON_AddItemToObject(tree, name, list);
-    reply_json(call->reply, 200, tree);
-    return 0;
+    if (rc == 0)
+        call_reply_list(call, name, list);
+    return rc;
 }
 
 int api_runs(struct web_call *call, struct error *err)

@@ -276,3 +276,11 @@ int call_store(const struct web_call *call, struct query **ret_query, struct err
     *ret_query = call->query;
     return 0;
 }
+
+void call_reply_list(struct web_call *call, const char *name, cJSON *list)
+{
+    cJSON *tree = cJSON_CreateObject();
+
+    cJSON_AddItemToObject(tree, name, list);
+    reply_json(call->reply, 200, tree);
+}

@@ -62,6 +62,8 @@ int call_command(const struct web_call *call, const struct command **ret_command
 
 /* The store, or the reason why it cannot be opened. */
 int call_store(const struct web_call *call, struct query **ret_query, struct error *err);
+/* Answers 200 with {"<name>": list}; takes the list. */
+void call_reply_list(struct web_call *call, const char *name, cJSON *list);
 
 /* Handlers, one file per resource. */
 int api_health(struct web_call *call, struct error *err);           /* api_status.c */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * check: `nightbench check` and `nightbench plan`. They need no daemon: the same code as the daemon's reads
+ * the campaign and the bench that it names. With --socket or --url the daemon there is asked.
+ */
+#include <stdlib.h>
+
+#include "chip/profile.h"
+#include "daemon/client/commands.h"
+#include "daemon/client/show.h"
+#include "daemon/client/source.h"
+#include "daemon/documents.h"
+
+static int ask_daemon(const struct args *args, bool plan, cJSON **ret, struct error *err)
+{
+    struct args bare = *args;
+    struct remote *remote;
+    struct strbuf body;
+
+    bare.seed = bare.backend = NULL;
+    int rc = commands_start_body(&bare, &body, err);
+    if (rc != 0)
+        return rc;
+    rc = source_remote(args, &remote, err);
+    if (rc == 0) {
+        rc = remote_post(remote, plan ? "/api/v1/campaigns/plan" : "/api/v1/campaigns/check", body.text, NULL,
+                         ret, err);
+        remote_close(remote);
+    }
+    strbuf_free(&body);
+    return rc;
+}
+
+static int ask_here(const struct args *args, bool plan, cJSON **ret, struct error *err)
+{
+    struct job_request request = { .path = args->positional[0], .bench_path = args->bench };
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    struct bench_file *bench = NULL;
+    struct chip_profile *profile = NULL;
+    int rc = problems == NULL ? error_set(err, ERR_MEMORY, "no memory for the check") : 0;
+
+    if (rc == 0 && args->bench != NULL) {
+        rc = bench_file_load(args->bench, &bench, problems, err);
+        if (rc == 0)
+            rc = profile_load(bench->profile_path, &profile, err);
+        request.bench_file = bench;
+        request.profile = profile;
+    }
+    if (rc == 0)
+        rc = documents_check(&request, plan, ret, err);
+    profile_free(profile);
+    bench_file_free(bench);
+    free(problems);
+    return rc;
+}
+
+static int explain(const struct args *args, bool plan)
+{
+    bool remote = args->socket != NULL || args->url != NULL;
+    struct error err = { 0 };
+    cJSON *answer;
+
+    int rc = remote ? ask_daemon(args, plan, &answer, &err) : ask_here(args, plan, &answer, &err);
+    if (rc != 0) {
+        int code = commands_fail(&err);
+
+        return rc == ERR_INVALID || rc == ERR_NOT_FOUND ? EXIT_CAMPAIGN : code;
+    }
+    bool ok = show_true(answer, "ok");
+    if (args->json) {
+        char *text = json_print(answer, true);
+
+        printf("%s\n", text != NULL ? text : "null");
+        free(text);
+    } else if (!ok) {
+        show_problems(answer, stdout);
+    } else if (plan) {
+        show_plan(answer, stdout);
+    } else {
+        printf("%s: ok\n", args->positional[0]);
+    }
+    cJSON_Delete(answer);
+    return ok ? EXIT_OK : EXIT_CAMPAIGN;
+}
+
+int do_check(const struct args *args)
+{
+    return explain(args, false);
+}
+
+int do_plan(const struct args *args)
+{
+    return explain(args, true);
+}

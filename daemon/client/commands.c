@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * commands: the table, and what several commands share.
+ */
+#include "daemon/client/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/build.h"
+#include "daemon/base/text.h"
+
+static int do_help(const struct args *args)
+{
+    (void)args;
+    args_help(client_commands, stdout);
+    return EXIT_OK;
+}
+
+static int do_version(const struct args *args)
+{
+    (void)args;
+    printf("nightbench %s (%s)\n", build_revision, build_compiler);
+    return EXIT_OK;
+}
+
+const struct args_command client_commands[] = {
+    { "check", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
+      "explain every mistake of a campaign; touches nothing", do_check },
+    { "plan", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
+      "steps, points, duration and bytes; touches nothing", do_plan },
+    { "run", "CAMPAIGN", 1, 1,
+      ARGS_JSON | ARGS_WHERE | ARGS_DB | ARGS_BENCH | ARGS_ONCE | ARGS_START | ARGS_REAL | ARGS_STRICT |
+          ARGS_SIM,
+      "start, watch to the end, report; without a daemon on a simulated bench of its own", do_run },
+    { "start", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_START, "start a run on the daemon and return",
+      do_start },
+    { "watch", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_ONCE, "follow the run that is under way", do_watch },
+    { "status", "", 0, 0, ARGS_JSON | ARGS_WHERE, "state of the bench", do_status },
+    { "runs", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_DB, "runs of the store, newest first", do_runs },
+    { "show", "[RUN]", 0, 1, ARGS_JSON | ARGS_WHERE | ARGS_DB | ARGS_STRICT, "one run: steps, points, report",
+      do_show },
+    { "export", "[RUN]", 0, 1, ARGS_WHERE | ARGS_DB | ARGS_EXPORT, "a table of a run as a file", do_export },
+    { "compare", "A B", 2, 2, ARGS_JSON | ARGS_WHERE | ARGS_DB,
+      "two runs, point by point; exit 1 when they differ", do_compare },
+    { "stop", "", 0, 0, ARGS_JSON | ARGS_WHERE, "end the run after this point", do_stop },
+    { "abort", "", 0, 0, ARGS_JSON | ARGS_WHERE, "end the run now, power down in order", do_abort },
+    { "estop", "", 0, 0, ARGS_JSON | ARGS_WHERE, "outputs off first, by the keeper itself", do_estop },
+    { "version", "", 0, 0, 0, "revision of this build", do_version },
+    { "help", "", 0, 0, 0, "this text", do_help },
+    { .name = NULL },
+};
+
+int commands_fail(const struct error *err)
+{
+    fprintf(stderr, "nightbench: %s\n", err->message);
+    return args_exit_of(err->code);
+}
+
+static void add_text(struct strbuf *body, const char *key, const char *value)
+{
+    cJSON *text = value != NULL ? cJSON_CreateString(value) : NULL;
+    char *quoted = text != NULL ? json_print(text, false) : NULL;
+
+    if (quoted != NULL)
+        strbuf_add(body, ",\"%s\":%s", key, quoted);
+    cJSON_free(quoted);
+    cJSON_Delete(text);
+}
+
+int commands_start_body(const struct args *args, struct strbuf *ret, struct error *err)
+{
+    struct strbuf body = { 0 };
+    cJSON *campaign;
+    char *text;
+
+    int rc = json_load(args->positional[0], &campaign, err);
+    if (rc != 0)
+        return rc;
+    text = json_print(campaign, false);
+    cJSON_Delete(campaign);
+    strbuf_add(&body, "{\"campaign\":");
+    if (text != NULL)
+        strbuf_bytes(&body, text, strlen(text));
+    if (args->seed != NULL)
+        strbuf_add(&body, ",\"seed\":%s", args->seed);
+    add_text(&body, "backend", args->backend);
+    add_text(&body, "operator", args->operator_name);
+    add_text(&body, "tags", args->tags);
+    add_text(&body, "note", args->note);
+    strbuf_add(&body, "}");
+    bool complete = text != NULL && !body.failed;
+    cJSON_free(text);
+    if (!complete) {
+        strbuf_free(&body);
+        return error_set(err, ERR_MEMORY, "no memory for the request");
+    }
+    *ret = body;
+    return 0;
+}
+
+int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
+                   struct error *err)
+{
+    struct strbuf body;
+    char key[ULID_TEXT];
+    cJSON *answer;
+
+    int rc = commands_start_body(args, &body, err);
+    if (rc != 0)
+        return rc;
+    text_ulid(key);
+    rc = remote_post(remote, "/api/v1/runs", body.text, key, &answer, err);
+    strbuf_free(&body);
+    if (rc != 0)
+        return rc;
+    const cJSON *run = cJSON_GetObjectItemCaseSensitive(answer, "run");
+    if (cJSON_IsString(run))
+        snprintf(ret_ulid, ULID_TEXT, "%s", run->valuestring);
+    else
+        rc = error_set(err, ERR_GARBAGE, "the daemon started a run but did not name it");
+    cJSON_Delete(answer);
+    return rc;
+}

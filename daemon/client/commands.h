@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * commands: what `nightbench` can do, as a table.
+ */
+#ifndef DAEMON_CLIENT_COMMANDS_H
+#define DAEMON_CLIENT_COMMANDS_H
+
+#include "daemon/client/args.h"
+#include "daemon/client/remote.h"
+
+/* Terminated by a row without a name. */
+extern const struct args_command client_commands[];
+
+/* Prints "nightbench: message" and returns the exit code of the error. */
+int commands_fail(const struct error *err);
+/* Body of a start: {"campaign": <the file>, "seed": ...}; checked to be JSON. Caller frees with strbuf_free.
+ */
+int commands_start_body(const struct args *args, struct strbuf *ret, struct error *err);
+/* A request that starts a run; ret_ulid[27]. */
+int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
+                   struct error *err);
+
+/* Commands with a file of their own: check.c, run.c, control.c, read.c. */
+int do_check(const struct args *args);
+int do_plan(const struct args *args);
+int do_start(const struct args *args);
+int do_run(const struct args *args);
+int do_watch(const struct args *args);
+int do_stop(const struct args *args);
+int do_abort(const struct args *args);
+int do_estop(const struct args *args);
+int do_status(const struct args *args);
+int do_runs(const struct args *args);
+int do_show(const struct args *args);
+int do_export(const struct args *args);
+int do_compare(const struct args *args);
+
+#endif

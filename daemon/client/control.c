@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * control: the commands that steer a daemon: start, watch, stop, abort, estop.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/client/commands.h"
+#include "daemon/client/control.h"
+#include "daemon/client/show.h"
+#include "daemon/client/source.h"
+#include "daemon/client/watch.h"
+#include "daemon/options.h"
+#include "instruments/keeper_link.h"
+
+static volatile sig_atomic_t interrupted; /* the only thing that the handler touches */
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+const volatile sig_atomic_t *control_interrupted(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+
+    interrupted = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return &interrupted;
+}
+
+static int post(const struct args *args, const char *path, const char *said)
+{
+    struct error err = { 0 };
+    struct remote *remote;
+    cJSON *answer;
+
+    int rc = source_remote(args, &remote, &err);
+    if (rc == 0) {
+        rc = remote_post(remote, path, "", NULL, &answer, &err);
+        remote_close(remote);
+    }
+    if (rc != 0)
+        return commands_fail(&err);
+    if (args->json) {
+        char *text = json_print(answer, false);
+
+        printf("%s\n", text != NULL ? text : "null");
+        cJSON_free(text);
+    } else {
+        puts(said);
+    }
+    cJSON_Delete(answer);
+    return EXIT_OK;
+}
+
+int do_stop(const struct args *args)
+{
+    return post(args, "/api/v1/stop", "the run ends after this point; 'nightbench watch' follows it");
+}
+
+int do_abort(const struct args *args)
+{
+    return post(args, "/api/v1/abort", "the run ends now, with an ordered power-down");
+}
+
+/* The keeper's own socket lies beside the daemon's, and works while the daemon hangs. */
+static int estop_by_keeper(const struct args *args, struct error *err)
+{
+    char folder[OPTIONS_PATH_MAX], path[OPTIONS_PATH_MAX + 32];
+
+    if (args->url != NULL)
+        return error_set(err, ERR_UNSUPPORTED, "an address on the network has no keeper's socket");
+    options_default_run_dir(folder, sizeof folder);
+    if (args->socket != NULL) {
+        const char *slash = strrchr(args->socket, '/');
+
+        snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - args->socket) : 1,
+                 slash != NULL ? args->socket : ".");
+    }
+    snprintf(path, sizeof path, "%s/keeper.sock", folder);
+    return keeper_link_estop(path, "nightbench estop", err);
+}
+
+int do_estop(const struct args *args)
+{
+    struct error err = { 0 };
+
+    if (estop_by_keeper(args, &err) != 0) {
+        if (args->url == NULL)
+            fprintf(stderr, "nightbench: the keeper: %s; asking the daemon\n", err.message);
+        return post(args, "/api/v1/estop", "outputs off, by the daemon");
+    }
+    puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}" : "outputs off, by the keeper");
+    return EXIT_OK;
+}
+
+int do_start(const struct args *args)
+{
+    struct error err = { 0 };
+    struct remote *remote;
+    char ulid[ULID_TEXT];
+
+    int rc = source_remote(args, &remote, &err);
+    if (rc == 0) {
+        rc = commands_start(remote, args, ulid, &err);
+        remote_close(remote);
+    }
+    if (rc != 0) {
+        int code = commands_fail(&err);
+
+        return rc == ERR_INVALID || rc == ERR_RANGE ? EXIT_CAMPAIGN : code;
+    }
+    printf(args->json ? "{\"run\":\"%s\"}\n" : "%s\n", ulid);
+    return EXIT_OK;
+}
+
+int control_watch(const struct args *args, const volatile sig_atomic_t *stop, cJSON **ret_status,
+                  struct error *err)
+{
+    struct remote *stream, *asking;
+
+    int rc = source_remote(args, &stream, err);
+    if (rc != 0)
+        return rc;
+    rc = source_remote(args, &asking, err);
+    if (rc == 0) {
+        rc = watch_run(stream, asking, stop, args->json ? stderr : stdout, ret_status, err);
+        remote_close(asking);
+    }
+    remote_close(stream);
+    return rc;
+}
+
+int do_watch(const struct args *args)
+{
+    struct error err = { 0 };
+    cJSON *status;
+
+    if (args->once)
+        return do_status(args);
+    int rc = control_watch(args, control_interrupted(), &status, &err);
+    if (rc == WATCH_INTERRUPTED) {
+        puts("no longer watching; the run goes on");
+        return EXIT_OK;
+    }
+    if (rc != 0)
+        return commands_fail(&err);
+    int code = watch_exit_of(show_text(status, "state"));
+    if (args->json) {
+        char *text = json_print(status, false);
+
+        printf("%s\n", text != NULL ? text : "null");
+        cJSON_free(text);
+    } else {
+        show_status(status, stdout);
+    }
+    cJSON_Delete(status);
+    return code;
+}

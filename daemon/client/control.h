@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * control: watching with the signals of a terminal.
+ */
+#ifndef DAEMON_CLIENT_CONTROL_H
+#define DAEMON_CLIENT_CONTROL_H
+
+#include <signal.h>
+
+#include "daemon/base/json.h"
+#include "daemon/client/args.h"
+
+/* Installs the handler of SIGINT and SIGTERM; the word becomes 1. */
+const volatile sig_atomic_t *control_interrupted(void);
+/* watch_run on the daemon that args name; progress goes to stderr with --json. */
+int control_watch(const struct args *args, const volatile sig_atomic_t *stop, cJSON **ret_status,
+                  struct error *err);
+
+#endif

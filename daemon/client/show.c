@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * show: the API's documents as text for people.
+ */
+#include "daemon/client/show.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "daemon/base/text.h"
+#include "daemon/base/units.h"
+#include "daemon/client/table.h"
+
+enum { CELL_TEXT = 48, READINGS_SHOWN = 4 };
+
+const char *show_text(const cJSON *tree, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, name);
+
+    return cJSON_IsString(item) && item->valuestring[0] != '\0' ? item->valuestring : "-";
+}
+
+double show_number(const cJSON *tree, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, name);
+
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+bool show_true(const cJSON *tree, const char *name)
+{
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(tree, name));
+}
+
+static const char *count_text(const cJSON *tree, const char *name, char out[CELL_TEXT])
+{
+    double value = show_number(tree, name);
+
+    if (isnan(value))
+        return "-";
+    snprintf(out, CELL_TEXT, "%.0f", value);
+    return out;
+}
+
+static const char *duration_text(double seconds, char out[CELL_TEXT])
+{
+    return isnan(seconds) ? "-" : text_duration(seconds, out, CELL_TEXT);
+}
+
+void show_status(const cJSON *status, FILE *out)
+{
+    const cJSON *progress = cJSON_GetObjectItemCaseSensitive(status, "progress");
+    char done[CELL_TEXT], total[CELL_TEXT], left[CELL_TEXT];
+
+    fprintf(out, "state     %s\n", show_text(status, "state"));
+    fprintf(out, "bench     %s%s, %s time\n", show_text(status, "bench"),
+            show_true(status, "simulated") ? " (simulated)" : "", show_text(status, "clock"));
+    fprintf(out, "run       %s  %s\n", show_text(status, "run"), show_text(status, "campaign"));
+    if (show_true(status, "busy"))
+        fprintf(out, "progress  step %s, %s of %s points, %s left\n", show_text(progress, "name"),
+                count_text(progress, "points_done", done), count_text(progress, "points_total", total),
+                duration_text(show_number(progress, "eta_s"), left));
+    if (strcmp(show_text(status, "message"), "-") != 0)
+        fprintf(out, "message   %s\n", show_text(status, "message"));
+    fprintf(out, "build     %s\n", show_text(status, "build"));
+}
+
+/* "24 pass, 3 fail" from the counts of a run. */
+static void verdict_text(const cJSON *run, char *out, size_t size)
+{
+    const cJSON *points = cJSON_GetObjectItemCaseSensitive(run, "points"), *item;
+    size_t used = 0;
+
+    out[0] = '\0';
+    cJSON_ArrayForEach(item, points)
+    {
+        if (!cJSON_IsNumber(item) || item->valuedouble == 0 || strcmp(item->string, "planned") == 0 ||
+            strcmp(item->string, "attempts") == 0 || used >= size)
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%.0f %s", used > 0 ? ", " : "",
+                                 item->valuedouble, item->string);
+    }
+}
+
+void show_runs(const cJSON *runs, FILE *out)
+{
+    static const char *const heads[] = { "RUN", "BEGUN", "CAMPAIGN", "CHIP", "BACKEND", "STATE", "POINTS" };
+    const cJSON *run;
+    struct table table;
+
+    table_init(&table, 7, heads);
+    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(runs, "runs"))
+    {
+        char verdicts[160], begin[20];
+
+        verdict_text(run, verdicts, sizeof verdicts);
+        snprintf(begin, sizeof begin, "%.16s", show_text(run, "begin"));
+        table_row(&table,
+                  (const char *const[]){ show_text(run, "ulid"), begin, show_text(run, "campaign"),
+                                         show_text(cJSON_GetObjectItemCaseSensitive(run, "chip"), "serial"),
+                                         show_text(run, "backend"), show_text(run, "state"), verdicts });
+    }
+    table_print(&table, out);
+    table_free(&table);
+}
+
+static void show_steps(const cJSON *steps, FILE *out)
+{
+    static const char *const heads[] = { ">STEP", "KIND", "NAME", "STATE", "CODE", ">TIME" };
+    const cJSON *step;
+    struct table table;
+
+    table_init(&table, 6, heads);
+    cJSON_ArrayForEach(step, steps)
+    {
+        char index[CELL_TEXT], time[CELL_TEXT];
+        double seconds = (show_number(step, "end_time_ns") - show_number(step, "begin_time_ns")) * 1e-9;
+
+        table_row(&table, (const char *const[]){ count_text(step, "step", index), show_text(step, "kind"),
+                                                 show_text(step, "name"), show_text(step, "state"),
+                                                 show_text(step, "code"), duration_text(seconds, time) });
+    }
+    table_print(&table, out);
+    table_free(&table);
+}
+
+void show_run(const cJSON *run, FILE *out)
+{
+    const cJSON *chip = cJSON_GetObjectItemCaseSensitive(run, "chip");
+    char verdicts[160], time[CELL_TEXT];
+
+    verdict_text(run, verdicts, sizeof verdicts);
+    fprintf(out, "run       %s\n", show_text(run, "ulid"));
+    fprintf(out, "campaign  %s\n", show_text(run, "campaign"));
+    fprintf(out, "chip      %s %s, bench %s%s, back end %s\n", show_text(chip, "type"),
+            show_text(chip, "serial"), show_text(run, "bench"),
+            show_true(run, "simulated") ? " (simulated)" : "", show_text(run, "backend"));
+    fprintf(out, "begun     %s, bench time %s (%s)\n", show_text(run, "begin"),
+            duration_text((show_number(run, "end_time_ns") - show_number(run, "begin_time_ns")) * 1e-9, time),
+            show_text(run, "clock"));
+    fprintf(out, "state     %s\n", show_text(run, "state"));
+    if (strcmp(show_text(run, "message"), "-") != 0)
+        fprintf(out, "message   %s\n", show_text(run, "message"));
+    fprintf(out, "points    %s\n\n", verdicts[0] != '\0' ? verdicts : "none");
+    show_steps(cJSON_GetObjectItemCaseSensitive(run, "steps"), out);
+}
+
+/* {"adc_bits":9,"vdd_v":0.8} as "adc_bits=9 vdd_v=0.8". */
+static void axes_text(const cJSON *axes, char *out, size_t size)
+{
+    const cJSON *axis;
+    size_t used = 0;
+
+    out[0] = '\0';
+    cJSON_ArrayForEach(axis, axes)
+    {
+        char number[32];
+
+        if (used >= size)
+            break;
+        used += (size_t)snprintf(
+            out + used, size - used, "%s%s=%s", used > 0 ? " " : "", axis->string,
+            cJSON_IsString(axis) ? axis->valuestring : text_number(axis->valuedouble, number, sizeof number));
+    }
+}
+
+/* The first readings that are no rail's: "accuracy 0.873 +- 0.011, energy_per_inference 12.3 uJ". */
+static void readings_text(const cJSON *readings, char *out, size_t size)
+{
+    const cJSON *reading;
+    size_t used = 0;
+    int shown = 0;
+
+    out[0] = '\0';
+    cJSON_ArrayForEach(reading, readings)
+    {
+        const char *channel = show_text(reading, "channel"), *unit = show_text(reading, "unit");
+        double value = show_number(reading, "value"), uncertainty = show_number(reading, "uncertainty");
+        char text[CELL_TEXT], spread[CELL_TEXT] = "";
+
+        if (strncmp(channel, "rail.", 5) == 0 || shown == READINGS_SHOWN || used >= size)
+            continue;
+        text_engineering(value, strcmp(unit, "-") == 0 ? "" : unit, 4, text, sizeof text);
+        if (isfinite(uncertainty))
+            snprintf(spread, sizeof spread, " +- %.2g", uncertainty);
+        used += (size_t)snprintf(out + used, size - used, "%s%s %s%s", shown > 0 ? ", " : "", channel, text,
+                                 spread);
+        shown++;
+    }
+}
+
+void show_points(const cJSON *points, FILE *out)
+{
+    static const char *const heads[] = { ">STEP", ">CELL", "AXES", "VERDICT", ">TRIES", "READINGS" };
+    const cJSON *point;
+    struct table table;
+
+    table_init(&table, 6, heads);
+    cJSON_ArrayForEach(point, cJSON_GetObjectItemCaseSensitive(points, "points"))
+    {
+        char step[CELL_TEXT], cell[CELL_TEXT], tries[CELL_TEXT], axes[200], readings[320];
+
+        axes_text(cJSON_GetObjectItemCaseSensitive(point, "axes"), axes, sizeof axes);
+        readings_text(cJSON_GetObjectItemCaseSensitive(point, "readings"), readings, sizeof readings);
+        table_row(&table, (const char *const[]){
+                              count_text(point, "step", step), count_text(point, "cell", cell), axes,
+                              show_text(point, "verdict"), count_text(point, "attempts", tries), readings });
+    }
+    table_print(&table, out);
+    table_free(&table);
+}
+
+void show_reports(const cJSON *events, FILE *out)
+{
+    const cJSON *event;
+
+    cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(events, "events"))
+    {
+        const char *text = show_text(event, "text");
+
+        if (strcmp(show_text(event, "kind"), "report") == 0)
+            fprintf(out, "%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
+    }
+}
+
+void show_problems(const cJSON *answer, FILE *out)
+{
+    const cJSON *problem;
+
+    cJSON_ArrayForEach(problem, cJSON_GetObjectItemCaseSensitive(answer, "problems"))
+    {
+        const char *pointer = show_text(problem, "pointer"), *hint = show_text(problem, "hint");
+
+        fprintf(out, "%s: %s\n", strcmp(pointer, "-") == 0 ? "(whole campaign)" : pointer,
+                show_text(problem, "reason"));
+        if (strcmp(hint, "-") != 0)
+            fprintf(out, "    %s\n", hint);
+    }
+}
+
+void show_plan(const cJSON *plan, FILE *out)
+{
+    static const char *const heads[] = { ">STEP", "KIND", "NAME", ">POINTS", ">SKIPPED", ">TIME", ">BYTES" };
+    const cJSON *step;
+    struct table table;
+    char points[CELL_TEXT], samples[CELL_TEXT], time[CELL_TEXT], bytes[CELL_TEXT];
+
+    table_init(&table, 7, heads);
+    cJSON_ArrayForEach(step, cJSON_GetObjectItemCaseSensitive(plan, "steps"))
+    {
+        char index[CELL_TEXT], count[CELL_TEXT], skipped[CELL_TEXT], seconds[CELL_TEXT], size[CELL_TEXT];
+
+        table_row(&table, (const char *const[]){ count_text(step, "index", index), show_text(step, "kind"),
+                                                 show_text(step, "name"), count_text(step, "points", count),
+                                                 count_text(step, "skipped", skipped),
+                                                 duration_text(show_number(step, "duration_s"), seconds),
+                                                 text_bytes(show_number(step, "bytes"), size, sizeof size) });
+    }
+    table_print(&table, out);
+    table_free(&table);
+    fprintf(out, "\n%s points, %s samples, about %s of bench time, about %s\n",
+            count_text(plan, "points", points), count_text(plan, "samples", samples),
+            duration_text(show_number(plan, "duration_s"), time),
+            text_bytes(show_number(plan, "bytes"), bytes, sizeof bytes));
+}
+
+static void add_compare_row(const cJSON *cell, struct table *table)
+{
+    char axes[200], samples[CELL_TEXT], a[CELL_TEXT], b[CELL_TEXT], difference[CELL_TEXT], p[CELL_TEXT];
+    double delta = show_number(cell, "difference"), value = show_number(cell, "p");
+
+    axes_text(cJSON_GetObjectItemCaseSensitive(cell, "axes"), axes, sizeof axes);
+    snprintf(a, sizeof a, "%.4g", show_number(cell, "accuracy_a"));
+    snprintf(b, sizeof b, "%.4g", show_number(cell, "accuracy_b"));
+    snprintf(difference, sizeof difference, "%+.4g", delta);
+    snprintf(p, sizeof p, "%.3g", value);
+    table_row(table,
+              (const char *const[]){ axes, count_text(cell, "samples", samples), a, b, difference, p });
+}
+
+void show_compare(const cJSON *compare, FILE *out)
+{
+    static const char *const heads[] = { "AXES", ">SAMPLES", ">A", ">B", ">DIFFERENCE", ">P" };
+    const cJSON *cell, *first = cJSON_GetObjectItemCaseSensitive(compare, "first_difference");
+    struct table table;
+
+    fprintf(out, "A %s\nB %s\n\n", show_text(compare, "a"), show_text(compare, "b"));
+    table_init(&table, 6, heads);
+    cJSON_ArrayForEach(cell, cJSON_GetObjectItemCaseSensitive(compare, "cells"))
+        add_compare_row(cell, &table);
+    table_print(&table, out);
+    table_free(&table);
+    char *text = first != NULL && !cJSON_IsNull(first) ? json_print(first, false) : NULL;
+    fprintf(out, "\nfirst difference: %s\n", text != NULL ? text : "none");
+    cJSON_free(text);
+}
