@@ -269,11 +269,12 @@ static int compare_keys(const void *left, const void *right)
  * and for one that was, a refusal harms nobody. */
 static int check_duplicates(struct gate *gate, size_t first)
 {
-    struct key *keys = gate->keys + first;
     size_t count = gate->key_count - first;
+    struct key *keys;
 
     if (count < 2)
         return 0;
+    keys = gate->keys + first;
     qsort(keys, count, sizeof *keys, compare_keys);
     for (size_t i = 1; i < count; i++) {
         if (keys[i].hash == keys[i - 1].hash)

@@ -119,7 +119,7 @@ static void test_ideal_product(void **state)
                 for (unsigned i = 0; i < table[t].rows; i++)
                     s += (long)x[i] * cells[0][table[t].row0 + i][table[t].col0 + c];
                 code = ideal_code(s, (int)table[t].bits, gain);
-                psum += (long)code << (3 * k);
+                psum += (long)code * (1L << (3 * k));
                 assert_int_equal((int16_t)(rig_peek(&rig, M(0, TRACE, c / 2 * 4)) >> (c % 2 ? 0 : 16)), code);
             }
             assert_int_equal((int32_t)rig_peek(&rig, M(0, PSUM, 4 * j)), psum);
@@ -263,7 +263,7 @@ static long conv_want(const uint8_t *x, int oy, int ox, int co, long *ret_psum)
                         s += (long)x[8 + (y * CW + xx) * CC + c] *
                              cells[1][3 + (kh * 3 + kw) * CC + c][4 + co * 3 + k];
                 }
-        psum += (long)ideal_code(s, 10, 4) << (3 * k);
+        psum += (long)ideal_code(s, 10, 4) * (1L << (3 * k));
     }
     *ret_psum = psum;
     t = psum * scale;
@@ -354,7 +354,7 @@ static void test_changed_instruction(void **state)
 {
     struct rig rig;
     struct prog good = { 0 };
-    uint8_t x[8 + CH * CW * CC + 2], blank[OH * OW * CO + 2] = { 0 }, want[OH * OW * CO + 2],
+    uint8_t x[8 + CH * CW * CC + 2], blank[OH * OW * CO + 2] = { 0 }, want[OH * OW * CO + 256],
                                                           got[sizeof want];
     const size_t n = OH * OW * CO / 4 * 4;
 
