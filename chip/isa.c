@@ -160,7 +160,7 @@ int isa_assemble(const char *text, uint32_t *ret_words, int max, int *ret_count,
     for (const char *at = text; *at;) {
         size_t length = strcspn(at, "\n");
         char line[160];
-        uint32_t word;
+        uint32_t word = 0;
         number++;
         if (length >= sizeof line)
             return error_set(err, ERR_INVALID, "line %d: longer than %zu characters", number,
