@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * store: opens a store file for its one writer or for a reader, with every pragma that durability and safety
+ * need. */
+#ifndef DB_STORE_H
+#define DB_STORE_H
+
+#include <stddef.h>
+
+#include "daemon/base/error.h"
+
+struct store;
+struct sqlite3;
+
+enum { STORE_BUSY_MS = 5000, STORE_WAL_BYTES = 16 << 20 };
+
+/* Creates the file when it is absent; brings the schema up to date. A second writer is refused. */
+int store_open_writer(const char *path, struct store **ret_store, struct error *err);
+/* Read only; never creates or changes anything. */
+int store_open_reader(const char *path, struct store **ret_store, struct error *err);
+/* NULL is a no-op. */
+void store_close(struct store *store);
+/* For db/ only. */
+struct sqlite3 *store_handle(struct store *store);
+const char *store_path(const struct store *store);
+/* "<store>.traces/<ulid>.trace" into out. */
+void store_trace_path(const char *store_path_text, const char *ulid, char *out, size_t size);
+
+#endif

@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * writer: records to rows. Ids of cells are handed out here, and those of attempts, readings and samples
+ * follow from them (see migrations.c), so that no insert has to ask the database what it just did. */
+#include "db/writer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/json.h"
+#include "daemon/base/rng.h"
+#include "daemon/base/text.h"
+#include "db/sql.h"
+#include "db/trace.h"
+
+enum { CHANNEL_SLOTS = 2048, CHANNELS_MAX = 1024, ATTEMPT_SHIFT = 10, ROW_SHIFT = 24 };
+#define TRACE_FLUSH_NS 1000000000LL /* how stale the unfinished chunks of a trace may be for a reader */
+
+enum statement {
+    RUN_FIND,
+    RUN_INSERT,
+    RUN_CONTINUE,
+    RUN_END,
+    RUN_STATE,
+    RUN_ANNOTATE,
+    BENCH_ID,
+    CHIP_ID,
+    STEP_BEGIN,
+    STEP_END,
+    CELL_INSERT,
+    CELL_FIND,
+    ATTEMPT_INSERT,
+    ATTEMPT_END,
+    ATTEMPT_FIND,
+    READING_LAST,
+    CHANNEL_ID,
+    READING_INSERT,
+    SAMPLE_INSERT,
+    CURSOR_MOVE,
+    TENSOR_INSERT,
+    CALIBRATION_INSERT,
+    EVENT_INSERT,
+    TRACE_FILE,
+    STATEMENT_COUNT
+};
+
+static const char *const SQL[STATEMENT_COUNT] = {
+    [RUN_FIND] = "SELECT id, plan_hash, chip_id, bench_id, state FROM run WHERE ulid = ?",
+    [RUN_INSERT] = "INSERT INTO run(id, ulid, campaign, plan_hash, state, bench_id, socket, chip_id, "
+                   "backend, operator, tags, build,"
+                   " seed, network_hash, mapping_hash, dataset_hash, plan, bench_snapshot, chip_snapshot, "
+                   "clock, simulated,"
+                   " begin_time_ns, begin_wall_ns)"
+                   " VALUES(?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [RUN_CONTINUE] = "UPDATE run SET state = 'running', code = 'ok', message = '', end_time_ns = NULL,"
+                     " end_wall_ns = NULL WHERE id = ?",
+    [RUN_END] =
+        "UPDATE run SET state = ?, code = ?, message = ?, end_time_ns = ?, end_wall_ns = ? WHERE id = ?",
+    [RUN_STATE] = "UPDATE run SET state = ? WHERE id = ?",
+    [RUN_ANNOTATE] =
+        "UPDATE run SET notes = coalesce(?, notes), tags = coalesce(?, tags) WHERE ulid = ? RETURNING id",
+    [BENCH_ID] = "INSERT INTO bench(name) VALUES(?) ON CONFLICT(name) DO UPDATE SET name = name RETURNING id",
+    [CHIP_ID] = "INSERT INTO chip(type, serial, revision, lot, wafer, x, y) VALUES(?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT(type, serial) DO UPDATE SET revision = coalesce(excluded.revision, revision),"
+                " lot = coalesce(excluded.lot, lot), wafer = coalesce(excluded.wafer, wafer),"
+                " x = coalesce(excluded.x, x), y = coalesce(excluded.y, y) RETURNING id",
+    [STEP_BEGIN] = "INSERT INTO step(run_id, step, kind, name, begin_time_ns) VALUES(?, ?, ?, ?, ?)"
+                   " ON CONFLICT(run_id, step) DO UPDATE SET code = NULL, end_time_ns = NULL",
+    [STEP_END] = "UPDATE step SET code = ?, end_time_ns = ? WHERE run_id = ? AND step = ?",
+    [CELL_INSERT] =
+        "INSERT INTO cell(id, run_id, step, cell, repeat, identity, axes) VALUES(?, ?, ?, ?, ?, ?, ?)",
+    [CELL_FIND] = "SELECT id, identity FROM cell WHERE run_id = ? AND step = ? AND cell = ?",
+    [ATTEMPT_INSERT] =
+        "INSERT INTO attempt(id, verdict, code, message, begin_time_ns, end_time_ns, host_ns)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET verdict = excluded.verdict,"
+        " code = excluded.code, message = excluded.message, end_time_ns = excluded.end_time_ns,"
+        " host_ns = excluded.host_ns",
+    [ATTEMPT_END] =
+        "UPDATE attempt SET verdict = ?, code = ?, message = ?, end_time_ns = ?, host_ns = ? WHERE id = ?",
+    [ATTEMPT_FIND] = "SELECT begin_time_ns FROM attempt WHERE id = ?",
+    [READING_LAST] = "SELECT max(id) FROM reading WHERE id BETWEEN ? AND ?",
+    [CHANNEL_ID] = "INSERT INTO channel(name, instrument, unit) VALUES(?, ?, ?)"
+                   " ON CONFLICT(name, instrument, unit) DO UPDATE SET name = name RETURNING id",
+    [READING_INSERT] =
+        "INSERT INTO reading(id, channel_id, value, uncertainty, range, flags, time_ns, wall_ns,"
+        " calibration_id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0))",
+    [SAMPLE_INSERT] =
+        "INSERT OR REPLACE INTO sample(id, sample, label, prediction, out0, out1, out2, out3, cycles,"
+        " status, source, clip) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CURSOR_MOVE] =
+        "INSERT OR REPLACE INTO cursor(run_id, step, cell, attempt, next_sample) VALUES(?, ?, ?, ?, ?)",
+    [TENSOR_INSERT] =
+        "INSERT INTO tensor(attempt_id, sample, layer, layer_name, kind, core, height, width, depth,"
+        " type_bits, data) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CALIBRATION_INSERT] =
+        "INSERT INTO calibration(id, run_id, chip_id, bench_id, parent, key, kind, instrument_chain, "
+        "coefficients, raw,"
+        " validity_s, time_ns, wall_ns) VALUES(?1, nullif(?2, 0), nullif(?3, 0), nullif(?4, 0),"
+        " (SELECT max(id) FROM calibration WHERE key = ?5 AND chip_id IS nullif(?3, 0)), ?5, ?6, ?7, ?8, ?9, "
+        "?10, ?11,"
+        " ?12)",
+    [EVENT_INSERT] = "INSERT INTO event(run_id, kind, text, details, time_ns, wall_ns)"
+                     " VALUES(nullif(?, 0), ?, ?, ?, ?, ?)",
+    [TRACE_FILE] = "INSERT OR REPLACE INTO trace_file(run_id, file, chunks, chain) VALUES(?, ?, ?, ?)",
+};
+
+static const char *const TENSOR_KINDS[] = { "input", "code", "psum", "activation", "output" };
+
+struct channel_slot {
+    char name[RECORD_NAME_MAX], instrument[RECORD_NAME_MAX];
+    int unit;
+    int64_t id; /* 0: free */
+};
+
+/* The attempt that records belong to. Its row is held back (`unwritten`) so that a short attempt is one
+ * insert. */
+struct current {
+    int step, cell, number;
+    int64_t id; /* 0: none */
+    int64_t begin_ns, next_reading;
+    bool unwritten;
+};
+
+struct writer {
+    struct store *store;
+    struct sqlite3 *db;
+    struct sqlite3_stmt *stmt[STATEMENT_COUNT];
+    int64_t next_run, next_cell, last_calibration;
+    int64_t run_id, bench_id, chip_id; /* of the current run; 0: none */
+    bool continued;                    /* this run may already have rows */
+    char ulid[ULID_TEXT];
+    struct trace_writer *trace;
+    int64_t trace_flushed_ns;
+    int last_step, last_cell; /* a cell that was just looked up */
+    int64_t last_cell_id;
+    struct current current;
+    int channel_count;
+    struct channel_slot channel[CHANNEL_SLOTS];
+};
+
+static int load_counters(struct writer *w, struct error *err)
+{
+    int code = sql_integer(w->db, "SELECT max(id) FROM run", 0, &w->next_run, err);
+
+    if (code == 0)
+        code = sql_integer(w->db, "SELECT max(id) FROM cell", 0, &w->next_cell, err);
+    if (code == 0)
+        code = sql_integer(w->db, "SELECT max(id) FROM calibration", 0, &w->last_calibration, err);
+    w->next_run++;
+    w->next_cell++;
+    return code;
+}
+
+int writer_open(struct store *store, struct writer **ret_writer, struct error *err)
+{
+    struct writer *w = calloc(1, sizeof *w);
+    int code = 0;
+
+    if (w == NULL)
+        return error_set(err, ERR_MEMORY, "store: no memory for the writer");
+    w->store = store;
+    w->db = store_handle(store);
+    for (int i = 0; code == 0 && i < STATEMENT_COUNT; i++)
+        code = sql_prepare(w->db, SQL[i], &w->stmt[i], err);
+    if (code == 0)
+        code = load_counters(w, err);
+    /* This process holds the writer's lock: whoever ran these is dead. */
+    if (code == 0)
+        code = sql_exec(
+            w->db,
+            "UPDATE run SET state = 'interrupted' WHERE state IN ('queued', 'running', 'paused', 'hold')",
+            err);
+    if (code != 0) {
+        writer_close(w);
+        return code;
+    }
+    *ret_writer = w;
+    return 0;
+}
+
+void writer_close(struct writer *w)
+{
+    if (w == NULL)
+        return;
+    trace_writer_close(w->trace);
+    for (int i = 0; i < STATEMENT_COUNT; i++)
+        sql_finish(w->stmt[i]);
+    free(w);
+}
+
+int writer_begin(struct writer *w, struct error *err)
+{
+    return sql_exec(w->db, "BEGIN IMMEDIATE", err);
+}
+
+static int write_current(struct writer *w, struct error *err)
+{
+    if (!w->current.unwritten)
+        return 0;
+    w->current.unwritten = false;
+    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlnn", w->current.id, "none", "ok", "",
+                   w->current.begin_ns);
+}
+
+int writer_commit(struct writer *w, int64_t now_ns, struct error *err)
+{
+    int code = write_current(w, err);
+
+    if (code == 0 && w->trace != NULL) {
+        bool flush = now_ns - w->trace_flushed_ns >= TRACE_FLUSH_NS;
+
+        code = trace_writer_commit(w->trace, flush, err);
+        if (flush)
+            w->trace_flushed_ns = now_ns;
+    }
+    return code == 0 ? sql_exec(w->db, "COMMIT", err) : code;
+}
+
+void writer_rollback(struct writer *w)
+{
+    struct error ignored; /* the caller reports the failure that led here */
+
+    sql_exec(w->db, "ROLLBACK", &ignored);
+}
+
+/* Runs a statement that returns one integer. */
+static int returning(struct sqlite3_stmt *stmt, int64_t *ret_value, struct error *err)
+{
+    int code = sql_step(stmt, err);
+
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return error_set(err, ERR_NOT_FOUND, "store: no such row");
+    *ret_value = sql_col_int(stmt, 0);
+    code = sql_step(stmt, err);
+    return code < 0 ? code : 0;
+}
+
+/* A member of the chip's snapshot as text; NULL when it is not there, or no integer where the column wants
+ * one. */
+static const char *identity_text(const cJSON *identity, const char *key, bool integer, char *out, size_t size)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(identity, key);
+
+    if (cJSON_IsString(item) && !integer)
+        return item->valuestring;
+    if (!cJSON_IsNumber(item) || (integer && item->valuedouble != (double)item->valueint))
+        return NULL;
+    return text_number(item->valuedouble, out, size);
+}
+
+static int find_chip(struct writer *w, const struct record_run *run, struct error *err)
+{
+    static const char *const KEYS[] = { "revision", "lot", "wafer", "x", "y" };
+    const char *value[5];
+    char number[5][40];
+    cJSON *snapshot = NULL;
+    const cJSON *identity;
+    int code;
+
+    /* A snapshot that cannot be read leaves the columns empty; it is stored with the run as it is. */
+    if (json_parse(run->chip_json, strlen(run->chip_json), &snapshot, NULL) != 0)
+        snapshot = NULL;
+    identity = cJSON_GetObjectItemCaseSensitive(snapshot, "identity");
+    for (int i = 0; i < 5; i++)
+        value[i] = identity_text(identity != NULL ? identity : snapshot, KEYS[i], i >= 3, number[i],
+                                 sizeof number[i]);
+    code = sql_bind(w->stmt[CHIP_ID], err, "ttttttt", run->chip_type, run->chip_serial, value[0], value[1],
+                    value[2], value[3], value[4]);
+    if (code == 0)
+        code = returning(w->stmt[CHIP_ID], &w->chip_id, err);
+    cJSON_Delete(snapshot);
+    return code;
+}
+
+static int insert_run(struct writer *w, const struct record_run *run, struct error *err)
+{
+    char seed[24];
+    int code = sql_bind(w->stmt[BENCH_ID], err, "t", run->bench);
+
+    if (code == 0)
+        code = returning(w->stmt[BENCH_ID], &w->bench_id, err);
+    if (code == 0)
+        code = find_chip(w, run, err);
+    if (code != 0)
+        return code;
+    w->run_id = w->next_run++;
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)run->seed);
+    return sql_run(w->stmt[RUN_INSERT], err, "ltttltlttttttttttttill", w->run_id, run->ulid, run->campaign,
+                   run->plan_hash, w->bench_id, run->socket, w->chip_id, run->backend, run->operator_name,
+                   run->tags, run->build, seed, run->network_hash, run->mapping_hash, run->dataset_hash,
+                   run->plan_json, run->bench_json, run->chip_json, run->clock_virtual ? "virtual" : "real",
+                   (int)run->simulated, run->time_ns, run->wall_ns);
+}
+
+/* Looks for a run of that ULID; a different plan is refused before anything was written. */
+int writer_run_check(struct writer *w, const struct record_run *run, struct error *err)
+{
+    struct sqlite3_stmt *stmt = w->stmt[RUN_FIND];
+    int code = sql_bind(stmt, err, "t", run->ulid);
+
+    w->run_id = 0;
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code <= 0)
+        return code;
+    if (strcmp(sql_col_text(stmt, 1), run->plan_hash) != 0) {
+        code = error_set(err, ERR_CONFLICT, "run %s exists with another plan (%s, not %s)", run->ulid,
+                         sql_col_text(stmt, 1), run->plan_hash);
+        sql_reset(stmt);
+        return code;
+    }
+    w->run_id = sql_col_int(stmt, 0);
+    w->chip_id = sql_col_int(stmt, 2);
+    w->bench_id = sql_col_int(stmt, 3);
+    code = sql_step(stmt, err);
+    return code < 0 ? code : 0;
+}
+
+int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *ret_id, struct error *err)
+{
+    int code;
+
+    w->continued = w->run_id != 0;
+    w->current = (struct current){ 0 };
+    w->last_cell_id = 0;
+    code = w->continued ? sql_run(w->stmt[RUN_CONTINUE], err, "l", w->run_id) : insert_run(w, run, err);
+    if (code != 0)
+        return code;
+    snprintf(w->ulid, sizeof w->ulid, "%s", run->ulid);
+    *ret_id = w->run_id;
+    return 0;
+}
+
+static int close_trace(struct writer *w, struct error *err)
+{
+    char file[80], chain[TRACE_CHAIN_HEX];
+    int code;
+
+    if (w->trace == NULL)
+        return 0;
+    code = trace_writer_seal(w->trace, err);
+    trace_writer_chain(w->trace, chain);
+    snprintf(file, sizeof file, "%s.trace", w->ulid);
+    if (code == 0)
+        code =
+            sql_run(w->stmt[TRACE_FILE], err, "ltlt", w->run_id, file, trace_writer_chunks(w->trace), chain);
+    trace_writer_close(w->trace);
+    w->trace = NULL;
+    return code;
+}
+
+int writer_run_end(struct writer *w, const char *state, int code_of_run, const char *message, int64_t time_ns,
+                   int64_t wall_ns, struct error *err)
+{
+    int code = write_current(w, err);
+
+    if (code == 0)
+        code = close_trace(w, err);
+    if (code == 0)
+        code = sql_run(w->stmt[RUN_END], err, "tttlll", state, error_name(code_of_run), message, time_ns,
+                       wall_ns, w->run_id);
+    w->run_id = w->chip_id = w->bench_id = 0;
+    w->current = (struct current){ 0 };
+    w->last_cell_id = 0;
+    w->ulid[0] = '\0';
+    return code;
+}
+
+int writer_run_state(struct writer *w, const char *state, struct error *err)
+{
+    return sql_run(w->stmt[RUN_STATE], err, "tl", state, w->run_id);
+}
+
+int writer_annotate(struct writer *w, const char *ulid, const char *notes, const char *tags,
+                    struct error *err)
+{
+    int64_t id;
+    int code = sql_bind(w->stmt[RUN_ANNOTATE], err, "ttt", notes, tags, ulid);
+
+    if (code == 0)
+        code = returning(w->stmt[RUN_ANNOTATE], &id, err);
+    return code == ERR_NOT_FOUND ? error_set(err, code, "no run %s", ulid) : code;
+}
+
+int writer_step(struct writer *w, const struct record_step *step, struct error *err)
+{
+    if (step->end)
+        return sql_run(w->stmt[STEP_END], err, "tlli", error_name(step->code), step->time_ns, w->run_id,
+                       step->index);
+    return sql_run(w->stmt[STEP_BEGIN], err, "littl", w->run_id, step->index, step->kind, step->name,
+                   step->time_ns);
+}
+
+/* Finds a cell of the current run; *ret_id 0 when there is none. identity may be NULL; else it must be the
+ * same. */
+static int find_cell(struct writer *w, int step, int cell, const char *identity, int64_t *ret_id,
+                     struct error *err)
+{
+    struct sqlite3_stmt *stmt = w->stmt[CELL_FIND];
+    int code;
+
+    if (identity == NULL && w->last_cell_id != 0 && w->last_step == step && w->last_cell == cell) {
+        *ret_id = w->last_cell_id;
+        return 0;
+    }
+    code = sql_bind(stmt, err, "lii", w->run_id, step, cell);
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code < 0)
+        return code;
+    *ret_id = 0;
+    if (code == 0)
+        return 0;
+    *ret_id = sql_col_int(stmt, 0);
+    if (identity != NULL && strcmp(sql_col_text(stmt, 1), identity) != 0)
+        code =
+            error_set(err, ERR_CONFLICT, "step %d cell %d was another point when this run began", step, cell);
+    else
+        code = 0;
+    sql_reset(stmt);
+    w->last_step = step;
+    w->last_cell = cell;
+    w->last_cell_id = *ret_id;
+    return code;
+}
+
+static int insert_cell(struct writer *w, const struct record_cell *cell, struct error *err)
+{
+    w->last_step = cell->step;
+    w->last_cell = cell->index;
+    w->last_cell_id = w->next_cell++;
+    return sql_run(w->stmt[CELL_INSERT], err, "lliiitt", w->last_cell_id, w->run_id, cell->step, cell->index,
+                   cell->repeat, cell->identity, cell->axes_json);
+}
+
+int writer_cell(struct writer *w, const struct record_cell *cell, struct error *err)
+{
+    int64_t id = 0;
+    int code = w->continued ? find_cell(w, cell->step, cell->index, cell->identity, &id, err) : 0;
+
+    return code != 0 || id != 0 ? code : insert_cell(w, cell, err);
+}
+
+/* Makes (step, cell, number) the current attempt, with its row unwritten when it does not exist yet. */
+static int enter(struct writer *w, int step, int cell, int number, int64_t begin_ns, bool create,
+                 struct error *err)
+{
+    struct current *now = &w->current;
+    int64_t cell_id = 0, first;
+    bool exists = false;
+    int code = write_current(w, err);
+
+    if (code == 0)
+        code = find_cell(w, step, cell, NULL, &cell_id, err);
+    if (code == 0 && cell_id == 0 && cell < 0) {
+        code = insert_cell(w, &(struct record_cell){ step, cell, "{}", "", 0 }, err);
+        cell_id = w->last_cell_id;
+    }
+    if (code == 0 && cell_id == 0)
+        code =
+            error_set(err, ERR_INTERNAL, "a record for step %d cell %d, which was never defined", step, cell);
+    if (code != 0)
+        return code;
+    *now = (struct current){ step, cell, number, cell_id << ATTEMPT_SHIFT | number, begin_ns, 0, false };
+    if (w->continued || !create || cell < 0) {
+        code = sql_bind(w->stmt[ATTEMPT_FIND], err, "l", now->id);
+        if (code == 0)
+            code = sql_step(w->stmt[ATTEMPT_FIND], err);
+        exists = code == 1;
+        if (exists)
+            now->begin_ns = sql_col_int(w->stmt[ATTEMPT_FIND], 0);
+        sql_reset(w->stmt[ATTEMPT_FIND]);
+        if (code < 0)
+            return code;
+    }
+    if (!exists && !create)
+        return error_set(err, ERR_INTERNAL, "a record for step %d cell %d attempt %d, which never began",
+                         step, cell, number);
+    now->unwritten = create; /* of one that exists the insert clears the end */
+    first = now->id << ROW_SHIFT;
+    if (!exists)
+        return 0;
+    code = sql_bind(w->stmt[READING_LAST], err, "ll", first, first | ((1 << ROW_SHIFT) - 1));
+    if (code == 0)
+        code = returning(w->stmt[READING_LAST], &now->next_reading, err);
+    now->next_reading = now->next_reading == 0 ? 0 : (now->next_reading & ((1 << ROW_SHIFT) - 1)) + 1;
+    return code;
+}
+
+/* Readings, samples and tensors find their attempt; that of a run or step (cell -1) is made when first used.
+ */
+static int locate(struct writer *w, int step, int cell, int number, int64_t time_ns, struct error *err)
+{
+    const struct current *now = &w->current;
+    int wanted = cell < 0 ? 0 : number;
+
+    if (now->id != 0 && now->step == step && now->cell == cell && now->number == wanted)
+        return 0;
+    return enter(w, step, cell, wanted, time_ns, cell < 0, err);
+}
+
+int writer_attempt(struct writer *w, const struct record_attempt *a, struct error *err)
+{
+    const char *verdict = verdict_name(a->verdict), *name = error_name(a->code);
+    int code;
+
+    if (!a->end)
+        return enter(w, a->step, a->cell, a->attempt, a->time_ns, true, err);
+    code = locate(w, a->step, a->cell, a->attempt, a->time_ns, err);
+    if (code != 0)
+        return code;
+    if (!w->current.unwritten)
+        return sql_run(w->stmt[ATTEMPT_END], err, "tttlll", verdict, name, a->message, a->time_ns, a->host_ns,
+                       w->current.id);
+    w->current.unwritten = false;
+    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlll", w->current.id, verdict, name, a->message,
+                   w->current.begin_ns, a->time_ns, a->host_ns);
+}
+
+static int channel_id(struct writer *w, const char *name, const char *instrument, int unit, int64_t *ret_id,
+                      struct error *err)
+{
+    uint64_t hash = rng_entity(name) ^ rng_entity(instrument) * 31 ^ (uint64_t)unit * 131;
+    struct channel_slot *slot = &w->channel[hash % CHANNEL_SLOTS];
+    int code;
+
+    while (slot->id != 0) {
+        if (slot->unit == unit && strcmp(slot->name, name) == 0 &&
+            strcmp(slot->instrument, instrument) == 0) {
+            *ret_id = slot->id;
+            return 0;
+        }
+        slot = slot + 1 == w->channel + CHANNEL_SLOTS ? w->channel : slot + 1;
+    }
+    if (w->channel_count == CHANNELS_MAX)
+        return error_set(err, ERR_FULL, "store: more than %d channels", CHANNELS_MAX);
+    code = sql_bind(w->stmt[CHANNEL_ID], err, "tti", name, instrument, unit);
+    if (code == 0)
+        code = returning(w->stmt[CHANNEL_ID], ret_id, err);
+    if (code != 0)
+        return code;
+    w->channel_count++;
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+    snprintf(slot->instrument, sizeof slot->instrument, "%s", instrument);
+    slot->unit = unit;
+    slot->id = *ret_id;
+    return 0;
+}
+
+int writer_reading(struct writer *w, const struct record_reading *r, struct error *err)
+{
+    const struct reading *v = &r->reading;
+    int64_t channel = 0;
+    int code = locate(w, r->step, r->cell, r->attempt, v->time_ns, err);
+
+    if (code == 0)
+        code = channel_id(w, r->channel, r->instrument, v->unit, &channel, err);
+    if (code == 0 && w->current.next_reading >> ROW_SHIFT != 0)
+        code = error_set(err, ERR_FULL, "more than 2^%d readings in one attempt", ROW_SHIFT);
+    if (code != 0)
+        return code;
+    return sql_run(w->stmt[READING_INSERT], err, "lldddilll",
+                   w->current.id << ROW_SHIFT | w->current.next_reading++, channel, v->value, v->uncertainty,
+                   v->range, (int)v->flags, v->time_ns, v->wall_ns, v->calibration_id);
+}
+
+int writer_samples(struct writer *w, const struct record_samples *batch, struct error *err)
+{
+    int code = locate(w, batch->step, batch->cell, batch->attempt, batch->time_ns, err);
+
+    for (int i = 0; code == 0 && i < batch->count; i++) {
+        const struct record_sample *s = &batch->sample[i];
+
+        code = sql_run(w->stmt[SAMPLE_INSERT], err, "liiiiiiiliii",
+                       w->current.id << ROW_SHIFT | (batch->first + i), (int)s->sample, (int)s->label,
+                       (int)s->prediction, (int)s->output[0], (int)s->output[1], (int)s->output[2],
+                       (int)s->output[3], (int64_t)s->cycles, (int)s->status, (int)s->source, (int)s->clip);
+    }
+    if (code != 0)
+        return code;
+    return sql_run(w->stmt[CURSOR_MOVE], err, "liiii", w->run_id, batch->step, batch->cell, batch->attempt,
+                   batch->first + batch->count);
+}
+
+int writer_tensor(struct writer *w, const struct record_tensor *t, struct error *err)
+{
+    int code = locate(w, t->step, t->cell, t->attempt, 0, err);
+
+    if (code != 0)
+        return code;
+    return sql_run(w->stmt[TENSOR_INSERT], err, "liittiiiiib", w->current.id, t->sample, t->layer,
+                   t->layer_name, TENSOR_KINDS[t->kind], t->core, t->shape[0], t->shape[1], t->shape[2],
+                   t->type_bits, t->data, t->bytes);
+}
+
+int writer_calibration(struct writer *w, int64_t id, const struct record_calibration *cal, int64_t wall_ns,
+                       struct error *err)
+{
+    struct strbuf list = { 0 };
+    char number[40];
+    int code;
+
+    strbuf_add(&list, "[");
+    for (int i = 0; i < cal->coefficient_count; i++)
+        strbuf_add(&list, "%s%s", i == 0 ? "" : ",", text_number(cal->coefficient[i], number, sizeof number));
+    strbuf_add(&list, "]");
+    code = list.failed ? error_set(err, ERR_MEMORY, "no memory for a calibration")
+                       : sql_run(w->stmt[CALIBRATION_INSERT], err, "lllltttttdll", id, w->run_id, w->chip_id,
+                                 w->bench_id, cal->key, cal->kind, cal->instrument_chain, list.text,
+                                 cal->raw_json, cal->validity_s, cal->time_ns, wall_ns);
+    strbuf_free(&list);
+    return code;
+}
+
+int writer_trace(struct writer *w, const struct record_trace *trace, struct error *err)
+{
+    char path[1024];
+    int code = 0;
+
+    if (w->trace == NULL) {
+        store_trace_path(store_path(w->store), w->ulid, path, sizeof path);
+        code = trace_writer_open(path, &w->trace, err);
+    }
+    if (code == 0)
+        code = trace_writer_add(w->trace, trace->channel, trace->unit, trace->time_ns, trace->value,
+                                trace->count, err);
+    return code;
+}
+
+int writer_event(struct writer *w, const struct record_event *event, struct error *err)
+{
+    return sql_run(w->stmt[EVENT_INSERT], err, "ltttll", w->run_id, event->kind, event->text, event->json,
+                   event->time_ns, event->wall_ns);
+}
+
+int64_t writer_last_calibration(const struct writer *w)
+{
+    return w->last_calibration;
+}
+
+const char *writer_run_ulid(const struct writer *w)
+{
+    return w->ulid;
+}
