@@ -330,6 +330,9 @@ static void test_leakage(void **state)
     for (int rail = 0; rail < A2_RAILS; rail++)
         sum += fabs(adelia2_power_leakage(rig.chip, (enum a2_rail)rail, v, 25));
     assert_true(sum == 0);
+    rig.chip->damaged = true; /* shorted pads */
+    assert_true(adelia2_power_leakage(rig.chip, A2_VDDIO, nominal, 25) > 5e-3);
+    rig.chip->damaged = false;
     v[A2_VDDD] = -0.6; /* the pin's diode */
     assert_true(fabs(adelia2_power_leakage(rig.chip, A2_VDDD, v, 25) / -100e-6 - 1) < 0.1);
     rig_close(&rig);
