@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * keeper: the ports that can energise, what they are found doing at the start, and the running of the undo
+ * list. */
+#include "daemon/keeper/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "daemon/base/json.h"
+#include "daemon/base/log.h"
+#include "daemon/base/text.h"
+#include "instruments/keeper_client.h"
+
+enum { CALL_PENDING, CALL_DONE, CALL_ABANDONED };
+enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20 };
+
+/* One request of the keeper's own to a port. Freed by whoever comes last: us, or the port after we gave up.
+ */
+struct call {
+    struct port_request request;
+    struct keeper *keeper;
+    atomic_int state;
+    uint8_t payload[64];
+};
+
+static void call_done(struct port_request *request)
+{
+    struct call *call = request->context;
+    struct keeper *keeper = call->keeper;
+    if (atomic_exchange(&call->state, CALL_DONE) == CALL_ABANDONED) {
+        free(call);
+        return;
+    }
+    uint64_t one = 1;
+    while (write(keeper->done_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    clock_notify(keeper->clock, clock_actor_slot(keeper->actor));
+}
+
+static struct call *call_post(struct keeper *keeper, int op, int instrument, int channel, int priority)
+{
+    struct call *call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    call->keeper = keeper;
+    call->request = (struct port_request){
+        .message = { .magic = MESSAGE_MAGIC,
+                     .op = (uint16_t)op,
+                     .instrument = (int16_t)instrument,
+                     .channel = (int16_t)channel },
+        .payload = call->payload,
+        .room = sizeof call->payload,
+        .priority = priority,
+        .done = call_done,
+        .context = call,
+    };
+    port_post(keeper->port[instrument], &call->request);
+    return call;
+}
+
+static void call_free(struct call *call)
+{
+    if (call && atomic_exchange(&call->state, CALL_ABANDONED) == CALL_DONE)
+        free(call);
+}
+
+static bool all_done(struct call *const *call, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (call[i] && atomic_load(&call[i]->state) != CALL_DONE)
+            return false;
+    }
+    return true;
+}
+
+/* Waits for the calls, at most limit_ns of host time. In virtual time a process that stands still with the
+ * clock in its hands would hold us up too: after half the time it loses it. */
+static void wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns)
+{
+    int64_t start_ns = clock_host_now();
+    bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
+    while (!all_done(call, count)) {
+        int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
+        if (left_ns <= 0 && stalled)
+            return;
+        if (left_ns <= 0) {
+            keeper->stalled(keeper->stalled_context);
+            stalled = true;
+            continue;
+        }
+        struct pollfd fd = { .fd = keeper->done_fd, .events = POLLIN };
+        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns) > 0) {
+            uint64_t n;
+            while (read(keeper->done_fd, &n, sizeof n) < 0 && errno == EINTR)
+                ;
+        }
+    }
+}
+
+static int64_t step_limit_ns(void)
+{
+    return (int64_t)(KEEPER_STEP_MS * keeper_client_time_scale()) * NS_PER_MS;
+}
+
+/* ---- The undo list ---- */
+struct safe_run {
+    bool emergency;
+    int count;
+    struct keeper_step step[2 * UNDO_STEPS_MAX];
+};
+
+static void name_target(const struct keeper *keeper, const struct undo_step *step, char *out, size_t size)
+{
+    const struct bench_file *file = keeper->file;
+    if (step->kind == UNDO_SPI_RELEASE)
+        snprintf(out, size, "%s",
+                 file->spi_instrument >= 0 ? file->instrument[file->spi_instrument].name : "spi");
+    else
+        snprintf(out, size, "%s", file->channel[step->channel].name);
+}
+
+static struct call *post_off(struct keeper *keeper, const struct undo_step *step)
+{
+    const struct bench_file *file = keeper->file;
+    if (step->kind == UNDO_SPI_RELEASE)
+        return call_post(keeper, MESSAGE_SAFE_OFF, file->spi_instrument, 0, PORT_SAFE);
+    const struct bench_channel *ch = &file->channel[step->channel];
+    return call_post(keeper, MESSAGE_SAFE_OFF, ch->instrument, ch->number, PORT_SAFE);
+}
+
+static void judge(const struct call *call, struct keeper_step *out)
+{
+    const struct port_request *request = &call->request;
+    if (atomic_load(&call->state) != CALL_DONE)
+        snprintf(out->text, sizeof out->text, "no confirmation within the step's time");
+    else if (request->message.code)
+        snprintf(out->text, sizeof out->text, "%s: %.120s", error_name(request->message.code),
+                 request->error.message);
+    else if (request->message.value[0] != 0)
+        snprintf(out->text, sizeof out->text, "read back says it is still on");
+    else
+        out->confirmed = true;
+}
+
+/* One barrier: every step side by side, each within its time. Confirmed steps leave the list. */
+static void run_barrier(struct keeper *keeper, struct safe_run *run, int barrier)
+{
+    struct call *call[UNDO_STEPS_MAX] = { NULL };
+    int index[UNDO_STEPS_MAX], count = 0;
+    int64_t start_ns = clock_host_now();
+    for (int i = 0; i < keeper->undo.count; i++) {
+        if (undo_barrier(&keeper->undo.step[i], run->emergency) != barrier)
+            continue;
+        index[count] = i;
+        call[count++] = post_off(keeper, &keeper->undo.step[i]);
+    }
+    wait_for(keeper, call, count, step_limit_ns());
+    for (int i = count - 1; i >= 0; i--) { /* from the end, since confirmed steps are removed */
+        struct keeper_step done = { .barrier = barrier, .elapsed_ns = clock_host_now() - start_ns };
+        name_target(keeper, &keeper->undo.step[index[i]], done.target, sizeof done.target);
+        if (call[i])
+            judge(call[i], &done);
+        else
+            snprintf(done.text, sizeof done.text, "out of memory");
+        call_free(call[i]);
+        if (done.confirmed)
+            undo_remove(&keeper->undo, index[i]);
+        if (run->count < (int)(sizeof run->step / sizeof *run->step))
+            run->step[run->count++] = done;
+        if (!done.confirmed)
+            log_line(LOG_ERR, "%s is not confirmed off: %s", done.target, done.text);
+    }
+}
+
+static void run_barriers(struct keeper *keeper, struct safe_run *run)
+{
+    int barrier = UNDO_BARRIER_MAX + 1;
+    while (undo_next_barrier(&keeper->undo, run->emergency, barrier, &barrier))
+        run_barrier(keeper, run, barrier);
+}
+
+/* An emergency stop does not trust the list alone: whatever the bench file can switch is switched off behind
+ * it. */
+static void add_everything(struct keeper *keeper)
+{
+    const struct bench_file *file = keeper->file;
+    for (int i = 0; i < file->channel_count; i++) {
+        const struct bench_channel *ch = &file->channel[i];
+        struct undo_step step = { .kind = UNDO_OUTPUT_OFF, .channel = i };
+        bool wired = ch->rail[0] || i == file->source_channel;
+        if (ch->can_source && wired && undo_find(&keeper->undo, UNDO_OUTPUT_OFF, i) < 0)
+            undo_add(&keeper->undo, &step, NULL);
+    }
+    struct undo_step spi = { .kind = UNDO_SPI_RELEASE, .channel = -1 };
+    if (file->spi_instrument >= 0 && undo_find(&keeper->undo, UNDO_SPI_RELEASE, -1) < 0)
+        undo_add(&keeper->undo, &spi, NULL);
+}
+
+static void report(struct keeper *keeper, const struct safe_run *run, const char *reason, int64_t wall_ns,
+                   int64_t elapsed_ns)
+{
+    char when[40], path[PATH_ROOM];
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "time", text_time(wall_ns, when, sizeof when));
+    cJSON_AddStringToObject(root, "bench", keeper->file->name);
+    cJSON_AddStringToObject(root, "reason", reason);
+    cJSON_AddBoolToObject(root, "emergency", run->emergency);
+    json_add_number(root, "missed", keeper->undo.count);
+    json_add_number(root, "elapsed_s", (double)elapsed_ns / 1e9);
+    cJSON *steps = cJSON_AddArrayToObject(root, "steps");
+    for (int i = 0; i < run->count; i++) {
+        const struct keeper_step *step = &run->step[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(steps, item);
+        cJSON_AddStringToObject(item, "target", step->target);
+        json_add_number(item, "barrier", step->barrier);
+        cJSON_AddBoolToObject(item, "confirmed", step->confirmed);
+        json_add_number(item, "elapsed_s", (double)step->elapsed_ns / 1e9);
+        if (!step->confirmed)
+            cJSON_AddStringToObject(item, "text", step->text);
+    }
+    char *text = json_print(root, false);
+    cJSON_Delete(root);
+    if (!text)
+        return;
+    free(keeper->last_safe);
+    keeper->last_safe = text;
+    struct error err = { 0 };
+    snprintf(path, sizeof path, "%s.last-safe.json", keeper->options.socket_path);
+    if (text_write_file(path, text, strlen(text), &err))
+        log_error("report of the safe state", &err);
+}
+
+int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason)
+{
+#ifdef KEEPER_WITHOUT_UNDO /* the variant that tests/fault builds to show that its judge can fail */
+    (void)emergency;
+    (void)all;
+    (void)reason;
+    return 0;
+#endif
+    if (keeper->undo.count == 0 && !all)
+        return 0;
+    int64_t start_ns = clock_host_now(), wall_ns = clock_wall_now();
+    struct safe_run *run = calloc(1, sizeof *run);
+    struct safe_run none = { .emergency = emergency };
+    struct safe_run *into = run ? run : &none;
+    into->emergency = emergency;
+    log_notice("safe state: %s (%s order, %d steps armed)", reason, emergency ? "emergency" : "ordinary",
+               keeper->undo.count);
+    run_barriers(keeper, into);
+    if (all)
+        add_everything(keeper);
+    if (keeper->undo.count > 0)
+        run_barriers(keeper, into); /* once more for what did not confirm, and for what was not armed */
+    int missed = keeper->undo.count;
+    int64_t elapsed_ns = clock_host_now() - start_ns;
+    report(keeper, into, reason, wall_ns, elapsed_ns);
+    free(run);
+    log_line(missed ? LOG_ERR : LOG_NOTICE, "safe state reached after %.0f ms, %d steps not confirmed",
+             (double)elapsed_ns / 1e6, missed);
+    return missed;
+}
+
+void keeper_latch(struct keeper *keeper, const char *reason)
+{
+    keeper->latched = true;
+    snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", reason);
+    log_notice("latched: %s", reason);
+}
+
+/* ---- Opening ---- */
+static int take_lock(struct keeper *keeper, struct error *err)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof path, "%s.lock", keeper->options.socket_path);
+    keeper->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (keeper->lock_fd < 0)
+        return error_set_errno(err, errno, "lock file %s", path);
+    if (flock(keeper->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, ERR_CONFLICT, "another keeper runs on %s", keeper->options.socket_path);
+    return 0;
+}
+
+static int open_ports(struct keeper *keeper, struct error *err)
+{
+    struct port_options options = {
+        .clock = keeper->clock,
+        .links_path = keeper->options.links_path,
+        .trace_dir = keeper->options.trace_dir,
+    };
+    for (int i = 0; i < keeper->file->instrument_count; i++) {
+        if (!keeper->file->instrument[i].energises)
+            continue;
+        int code = port_open(keeper->file, i, &options, &keeper->port[i], err);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+/* Order for an output that is found on: as the bench file lists the rails, the last one first, the test
+ * source before them. */
+static int adopted_barrier(const struct bench_file *file, const struct bench_channel *ch)
+{
+    cJSON *root = NULL;
+    int barrier = UNDO_BARRIER_MAX;
+    if (!ch->rail[0] || json_parse(file->json, strlen(file->json), &root, NULL))
+        return barrier;
+    const cJSON *rails = cJSON_GetObjectItemCaseSensitive(root, "rails");
+    for (int i = 0; i < cJSON_GetArraySize(rails); i++) {
+        if (strcmp(cJSON_GetArrayItem(rails, i)->string, ch->rail) == 0)
+            barrier = i;
+    }
+    cJSON_Delete(root);
+    return barrier;
+}
+
+/* Reads which outputs are on; whatever is gets an undo, so that it can be switched off in a sensible order.
+ */
+static void adopt(struct keeper *keeper)
+{
+    struct call *call[BENCH_CHANNELS_MAX] = { NULL };
+    const struct bench_file *file = keeper->file;
+    for (int i = 0; i < file->channel_count; i++) {
+        const struct bench_channel *ch = &file->channel[i];
+        if (ch->can_source && keeper->port[ch->instrument])
+            call[i] = call_post(keeper, MESSAGE_STATE, ch->instrument, ch->number, PORT_NORMAL);
+    }
+    wait_for(keeper, call, file->channel_count, 10 * step_limit_ns());
+    for (int i = 0; i < file->channel_count; i++) {
+        if (!call[i])
+            continue;
+        const struct message *m = &call[i]->request.message;
+        bool done = atomic_load(&call[i]->state) == CALL_DONE;
+        if (done && m->code)
+            log_error("reading the outputs at start", &call[i]->request.error);
+        else if (done && m->flags & MESSAGE_ON) {
+            int barrier = adopted_barrier(file, &file->channel[i]);
+            struct undo_step step = {
+                .kind = UNDO_OUTPUT_OFF, .channel = i, .barrier = barrier, .emergency_barrier = barrier
+            };
+            undo_add(&keeper->undo, &step, NULL);
+            log_warning("%s was found switched on: adopted", file->channel[i].name);
+        }
+        call_free(call[i]);
+    }
+}
+
+static void load_last_safe(struct keeper *keeper)
+{
+    char path[PATH_ROOM];
+    size_t n;
+    snprintf(path, sizeof path, "%s.last-safe.json", keeper->options.socket_path);
+    if (text_read_file(path, REPORT_MAX, &keeper->last_safe, &n, NULL))
+        keeper->last_safe = NULL;
+}
+
+int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *err)
+{
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+    if (!keeper)
+        return error_set(err, ERR_MEMORY, "keeper");
+    keeper->options = *options;
+    keeper->lock_fd = keeper->done_fd = -1;
+    int code = take_lock(keeper, err);
+    if (!code)
+        code = bench_file_load(options->bench_path, &keeper->file, NULL, err);
+    if (!code) {
+        keeper->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (keeper->done_fd < 0)
+            code = error_set_errno(err, errno, "eventfd");
+    }
+    if (!code)
+        code = clock_open(options->clock_path, &keeper->clock, err);
+    if (!code)
+        code = clock_actor_open(keeper->clock, "keeper", CLOCK_RANK_KEEPER, &keeper->actor, err);
+    if (!code)
+        code = open_ports(keeper, err);
+    if (code) {
+        keeper_close(keeper);
+        return code;
+    }
+    load_last_safe(keeper);
+    adopt(keeper);
+    *ret = keeper;
+    return 0;
+}
+
+void keeper_close(struct keeper *keeper)
+{
+    if (!keeper)
+        return;
+    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
+        port_close(keeper->port[i]);
+    clock_actor_close(keeper->actor);
+    clock_close(keeper->clock);
+    bench_file_free(keeper->file);
+    if (keeper->done_fd >= 0)
+        close(keeper->done_fd);
+    if (keeper->lock_fd >= 0)
+        close(keeper->lock_fd);
+    free(keeper->last_safe);
+    free(keeper);
+}

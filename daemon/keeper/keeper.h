@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * keeper: owns every link that can energise, and the undo list. It outlives what runs the plan. keeper.c
+ * opens the ports and runs the list; server.c serves clients on a socket. Everything here is of one thread,
+ * the keeper's I/O thread; ports have their own and report back through completions. */
+#ifndef DAEMON_KEEPER_KEEPER_H
+#define DAEMON_KEEPER_KEEPER_H
+
+#include "daemon/keeper/undo.h"
+#include "instruments/port.h"
+
+enum { KEEPER_REASON_MAX = 256, KEEPER_STEP_TEXT_MAX = 160 };
+
+struct keeper_options {
+    const char *bench_path, *socket_path;
+    const char *links_path, *clock_path, *trace_dir; /* or NULL */
+};
+
+/* How one step of the last run went. */
+struct keeper_step {
+    char target[BENCH_NAME_MAX];
+    int barrier;
+    bool confirmed;
+    int64_t elapsed_ns; /* host */
+    char text[KEEPER_STEP_TEXT_MAX];
+};
+
+struct keeper {
+    struct keeper_options options;
+    struct bench_file *file;
+    struct clock *clock;
+    struct clock_actor *actor;
+    int lock_fd;
+    int done_fd; /* raised by the completion of a call of ours */
+    struct port *port[BENCH_INSTRUMENTS_MAX];
+    struct undo_list undo;
+    bool latched;
+    char latch_reason[KEEPER_REASON_MAX];
+    char *last_safe; /* JSON text of the last run's report, or NULL */
+    /* Called when virtual time stands still while the list waits: frees it from processes that hold it. */
+    void (*stalled)(void *context);
+    void *stalled_context;
+};
+
+/* Takes the lock file SOCKET.lock (ERR_CONFLICT when another keeper holds it), connects every port, reads
+ * which outputs are on ("adopt"): those get an undo. Changes nothing. */
+int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *err);
+/* Closes the ports; does not switch anything. */
+void keeper_close(struct keeper *keeper);
+/* Runs the undo list. all: afterwards also every source of the bench and the bridge, whether armed or not.
+ * Steps that confirm leave the list. Writes the report (memory, log, SOCKET.last-safe.json). Returns the
+ * steps that did not confirm. */
+int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason);
+void keeper_latch(struct keeper *keeper, const char *reason);
+
+/* Serves clients until SIGTERM or SIGINT (the list is run first), or, with exit_when_idle, until the last
+ * client has gone and nothing is armed. */
+int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * nightbench-keeper: the process that owns every link that can energise (docs/safety.md). Started by the
+ * daemon or by systemd, before the daemon; ends on SIGTERM after it has switched everything off. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper.h"
+
+enum { EXIT_USAGE = 2, EXIT_CONFLICT = 3 };
+
+static int usage(FILE *out, int status)
+{
+    fputs(
+        "usage: nightbench-keeper --bench FILE --socket PATH [--links FILE] [--clock SOCKET] [--log FILE]\n"
+        "                         [--trace DIR] [--exit-when-idle]\n"
+        "Owns every link of the bench that can energise. Prints READY when it serves. See docs/safety.md.\n",
+        out);
+    return status;
+}
+
+static int open_log(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fprintf(stderr, "nightbench-keeper: %s: %s\n", path, strerror(errno));
+        return EXIT_USAGE;
+    }
+    log_set_fd(fd);
+    return 0;
+}
+
+/* Signals are taken by the I/O thread's signalfd: blocked here, before any thread exists. */
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* a terminal that closes must not take the keeper along */
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option OPTIONS[] = { { "bench", required_argument, NULL, 'b' },
+                                             { "socket", required_argument, NULL, 's' },
+                                             { "links", required_argument, NULL, 'l' },
+                                             { "clock", required_argument, NULL, 'c' },
+                                             { "log", required_argument, NULL, 'o' },
+                                             { "trace", required_argument, NULL, 't' },
+                                             { "exit-when-idle", no_argument, NULL, 'x' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { 0 } };
+    struct keeper_options options = { 0 };
+    bool exit_when_idle = false;
+    log_init("nightbench-keeper", LOG_INFO);
+    for (int c; (c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        switch (c) {
+        case 'b':
+            options.bench_path = optarg;
+            break;
+        case 's':
+            options.socket_path = optarg;
+            break;
+        case 'l':
+            options.links_path = optarg;
+            break;
+        case 'c':
+            options.clock_path = optarg;
+            break;
+        case 't':
+            options.trace_dir = optarg;
+            break;
+        case 'x':
+            exit_when_idle = true;
+            break;
+        case 'o':
+            if (open_log(optarg))
+                return EXIT_USAGE;
+            break;
+        case 'h':
+            return usage(stdout, 0);
+        default:
+            return usage(stderr, EXIT_USAGE);
+        }
+    }
+    if (!options.bench_path || !options.socket_path || optind != argc)
+        return usage(stderr, EXIT_USAGE);
+    block_signals();
+    struct keeper *keeper = NULL;
+    struct error err = { 0 };
+    int code = keeper_open(&options, &keeper, &err);
+    if (!code)
+        code = keeper_serve(keeper, exit_when_idle, &err);
+    if (code)
+        log_error("keeper", &err);
+    keeper_close(keeper);
+    return code == ERR_CONFLICT ? EXIT_CONFLICT : code != 0;
+}

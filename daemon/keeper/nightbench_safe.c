@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * nightbench-safe: switches a bench off, with nothing else running. It asks the keeper; where none is left it
+ * opens the links itself, reads what is on, and switches that off in the order of the bench file. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper.h"
+#include "instruments/keeper_client.h"
+
+enum { EXIT_MISSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 4 };
+
+static int usage(FILE *out, int status)
+{
+    fputs(
+        "usage: nightbench-safe off           --socket PATH [--bench FILE [--links FILE] [--clock SOCKET]]\n"
+        "       nightbench-safe estop REASON  --socket PATH [--bench FILE ...]\n"
+        "       nightbench-safe clear REASON  --socket PATH\n"
+        "       nightbench-safe status        --socket PATH\n"
+        "off: everything off in the ordinary order. estop: in emergency order, latched until cleared.\n"
+        "With --bench it does the work itself when no keeper runs. Exit: 0 all confirmed, 1 some outputs did "
+        "not\n"
+        "confirm (named on stderr), 2 usage, 4 failed.\n",
+        out);
+    return status;
+}
+
+static int finish(int code, int missed, const struct error *err)
+{
+    if (code) {
+        log_error("nightbench-safe", err);
+        return EXIT_FAILED;
+    }
+    if (missed > 0) {
+        fprintf(stderr, "nightbench-safe: %d outputs did not confirm that they are off: look at the bench\n",
+                missed);
+        return EXIT_MISSED;
+    }
+    puts("everything is off");
+    return 0;
+}
+
+static int off(const struct keeper_options *options, const char *estop_reason)
+{
+    struct error err = { 0 };
+    int missed = 0;
+    int code = estop_reason ? keeper_client_estop(options->socket_path, estop_reason, &missed, &err)
+                            : keeper_client_off(options->socket_path, &missed, &err);
+    if (code != ERR_NO_ANSWER || !options->bench_path)
+        return finish(code, missed, &err);
+    log_notice("no keeper: opening the links of %s", options->bench_path);
+    struct keeper *keeper = NULL;
+    code = keeper_open(options, &keeper, &err);
+    if (!code)
+        missed = keeper_safe(keeper, estop_reason != NULL, true, "nightbench-safe without a keeper");
+    keeper_close(keeper);
+    return finish(code, missed, &err);
+}
+
+static int clear_latch(const struct keeper_options *options, const char *reason)
+{
+    struct error err = { 0 };
+    int code = keeper_client_clear(options->socket_path, reason, &err);
+    if (code)
+        return finish(code, 0, &err);
+    puts("cleared");
+    return 0;
+}
+
+static int status(const struct keeper_options *options)
+{
+    struct error err = { 0 };
+    char *json = NULL;
+    int code = keeper_client_status(options->socket_path, &json, &err);
+    if (code)
+        return finish(code, 0, &err);
+    puts(json);
+    free(json);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {
+        { "bench", required_argument, NULL, 'b' }, { "socket", required_argument, NULL, 's' },
+        { "links", required_argument, NULL, 'l' }, { "clock", required_argument, NULL, 'c' },
+        { "help", no_argument, NULL, 'h' },        { 0 }
+    };
+    struct keeper_options options = { 0 };
+    log_init("nightbench-safe", LOG_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    for (int c; (c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        switch (c) {
+        case 'b':
+            options.bench_path = optarg;
+            break;
+        case 's':
+            options.socket_path = optarg;
+            break;
+        case 'l':
+            options.links_path = optarg;
+            break;
+        case 'c':
+            options.clock_path = optarg;
+            break;
+        case 'h':
+            return usage(stdout, 0);
+        default:
+            return usage(stderr, EXIT_USAGE);
+        }
+    }
+    const char *command = optind < argc ? argv[optind] : "";
+    const char *reason = optind + 1 < argc ? argv[optind + 1] : NULL;
+    if (!options.socket_path || optind + (reason ? 2 : 1) != argc)
+        return usage(stderr, EXIT_USAGE);
+    if (strcmp(command, "off") == 0 && !reason)
+        return off(&options, NULL);
+    if (strcmp(command, "estop") == 0 && reason)
+        return off(&options, reason);
+    if (strcmp(command, "clear") == 0 && reason)
+        return clear_latch(&options, reason);
+    if (strcmp(command, "status") == 0 && !reason)
+        return status(&options);
+    return usage(stderr, EXIT_USAGE);
+}

@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * server: the keeper's I/O thread: clients on a SOCK_SEQPACKET socket, their heartbeat, and what follows when
+ * one of their processes dies or falls silent. Requests pass the guard and go to a port; the port's thread
+ * sends the answer itself. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/base/json.h"
+#include "daemon/base/log.h"
+#include "daemon/keeper/guard.h"
+#include "daemon/keeper/keeper.h"
+#include "instruments/keeper_client.h"
+
+enum { LINKS_MAX = 64, JOBS_PER_LINK = 96, EVENTS_MAX = 16, SMALL_PAYLOAD = MESSAGE_TEXT_MAX };
+
+struct server;
+
+/* One connection. The I/O thread and every job in a port hold a reference. */
+struct link {
+    struct server *server;
+    int fd, pid, slot; /* slot: of the client in the clock, -1 unknown */
+    bool greeted, beats;
+    int64_t beat_ns;
+    atomic_int references, jobs;
+    struct link *next;
+};
+
+/* One request on its way through a port. Recycled: large ones are rare, small ones many. */
+struct job {
+    struct port_request request;
+    struct link *link;
+    struct job *next;
+    size_t room;
+    uint8_t payload[];
+};
+
+struct server {
+    struct keeper *keeper;
+    int epoll_fd, listen_fd, signal_fd, trip_fd;
+    struct link *links;
+    int link_count;
+    bool had_client;
+    uint8_t *frame;
+    bool trip_seen[BENCH_CHANNELS_MAX]; /* of the I/O thread: latch once per trip */
+
+    pthread_mutex_t lock; /* guards what follows; never held across I/O */
+    struct job *free_small, *free_large;
+    signed char trip_news[BENCH_CHANNELS_MAX]; /* 1 tripped, -1 not: from ports; 0 nothing new */
+};
+
+/* ---- Links and jobs ---- */
+static void link_unref(struct link *link)
+{
+    if (atomic_fetch_sub(&link->references, 1) > 1)
+        return;
+    close(link->fd);
+    free(link);
+}
+
+/* Takes a connection out: its socket is shut, so the client sees the end at once, but jobs may still hold it.
+ */
+static void link_drop(struct server *server, struct link *link)
+{
+    for (struct link **p = &server->links; *p; p = &(*p)->next) {
+        if (*p == link) {
+            *p = link->next;
+            break;
+        }
+    }
+    server->link_count--;
+    epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
+    shutdown(link->fd, SHUT_RDWR);
+    clock_notify(server->keeper->clock, link->slot);
+    link_unref(link);
+}
+
+static struct job *job_take(struct server *server, size_t payload)
+{
+    bool large = payload > SMALL_PAYLOAD;
+    struct job **list = large ? &server->free_large : &server->free_small;
+    pthread_mutex_lock(&server->lock);
+    struct job *job = *list;
+    if (job)
+        *list = job->next;
+    pthread_mutex_unlock(&server->lock);
+    if (job)
+        return job;
+    size_t room = large ? MESSAGE_PAYLOAD_MAX : SMALL_PAYLOAD;
+    job = malloc(sizeof *job + room);
+    if (job)
+        job->room = room;
+    return job;
+}
+
+static void job_give(struct server *server, struct job *job)
+{
+    struct job **list = job->room > SMALL_PAYLOAD ? &server->free_large : &server->free_small;
+    pthread_mutex_lock(&server->lock);
+    job->next = *list;
+    *list = job;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void jobs_free(struct job *list)
+{
+    while (list) {
+        struct job *next = list->next;
+        free(list);
+        list = next;
+    }
+}
+
+/* Any thread. A client that does not read its answers is cut off: nothing waits for it. */
+static void send_answer(struct link *link, const struct message *message, const void *payload,
+                        const struct error *error)
+{
+    struct message m = *message;
+    if (m.code) {
+        payload = error;
+        m.payload_length = sizeof *error;
+    }
+    struct iovec iov[2] = { { .iov_base = &m, .iov_len = sizeof m } };
+    struct msghdr header = { .msg_iov = iov, .msg_iovlen = m.payload_length ? 2 : 1 };
+    memcpy(&iov[1].iov_base, &payload, sizeof payload); /* iovec is not const-correct */
+    iov[1].iov_len = m.payload_length;
+    ssize_t n;
+    do
+        n = sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        shutdown(link->fd, SHUT_RDWR);
+    clock_notify(link->server->keeper->clock, link->slot);
+}
+
+/* On a port's thread: what a state says about a trip goes to the I/O thread. */
+static void note_trip(struct server *server, const struct message *m)
+{
+    const struct bench_channel *ch = guard_channel(server->keeper->file, m);
+    bool state = m->op == MESSAGE_STATE || m->op == MESSAGE_CLEAR_TRIP;
+    if (!ch || !state || m->code)
+        return;
+    signed char news = m->flags & MESSAGE_TRIPPED ? 1 : -1;
+    pthread_mutex_lock(&server->lock);
+    server->trip_news[ch->index] = news;
+    pthread_mutex_unlock(&server->lock);
+    uint64_t one = 1;
+    while (write(server->trip_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    clock_notify(server->keeper->clock, clock_actor_slot(server->keeper->actor));
+}
+
+static void job_done(struct port_request *request)
+{
+    struct job *job = request->context;
+    struct link *link = job->link;
+    struct server *server = link->server;
+    note_trip(server, &request->message);
+    send_answer(link, &request->message, job->payload, &request->error);
+    atomic_fetch_sub(&link->jobs, 1);
+    job_give(server, job);
+    link_unref(link);
+}
+
+static void answer_now(struct link *link, const struct message *message, int code, const struct error *err)
+{
+    struct message m = *message;
+    m.code = code;
+    m.payload_length = 0;
+    m.time_ns = clock_now(link->server->keeper->clock);
+    send_answer(link, &m, NULL, err);
+}
+
+/* ---- Death of a process ---- */
+static bool owns_steps(const struct keeper *keeper, int pid)
+{
+    for (int i = 0; i < keeper->undo.count; i++) {
+        if (keeper->undo.step[i].owner == pid)
+            return true;
+    }
+    return false;
+}
+
+static bool has_links(const struct server *server, int pid)
+{
+    for (const struct link *link = server->links; link; link = link->next) {
+        if (link->pid == pid)
+            return true;
+    }
+    return false;
+}
+
+static void drop_requests(struct server *server, int code, const char *why)
+{
+    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++) {
+        if (server->keeper->port[i])
+            port_drop(server->keeper->port[i], code, why);
+    }
+}
+
+/* Whatever this process has begun ends here: its links close, its requests are dropped, the clock forgets it
+ * (a stopped process must not hold virtual time), and what it had energised is switched off. */
+static void fence(struct server *server, int pid, const char *why)
+{
+    char reason[KEEPER_REASON_MAX];
+    struct keeper *keeper = server->keeper;
+    bool armed = owns_steps(keeper, pid);
+    bool spoke = false;
+    for (struct link *link = server->links, *next; link; link = next) {
+        next = link->next;
+        if (link->pid == pid) {
+            spoke |= link->greeted;
+            link_drop(server, link);
+        }
+    }
+    if (!armed && !spoke)
+        return; /* a heartbeat that ended with nothing behind it */
+    snprintf(reason, sizeof reason, "process %d: %s", pid, why);
+    log_warning("fenced %s", reason);
+    if (armed)
+        drop_requests(server, ERR_FENCED, "fenced: safe state is in force");
+    struct error err = { 0 };
+    if (clock_evict(keeper->clock, pid, &err))
+        log_error("fencing", &err);
+    if (armed)
+        keeper_safe(keeper, false, false, reason);
+}
+
+/* While the list waits in vain: whoever else has the clock in its hands loses it. */
+static void stalled(void *context)
+{
+    struct server *server = context;
+    for (const struct link *link = server->links; link; link = link->next) {
+        struct error err = { 0 };
+        log_warning("process %d holds virtual time while outputs are being switched off: it loses the clock",
+                    link->pid);
+        if (clock_evict(server->keeper->clock, link->pid, &err))
+            log_error("freeing virtual time", &err);
+    }
+}
+
+static void link_ended(struct server *server, struct link *link)
+{
+    int pid = link->pid;
+    bool beats = link->beats;
+    link_drop(server, link);
+    if (beats)
+        fence(server, pid, "its heartbeat connection closed");
+    else if (!has_links(server, pid) && owns_steps(server->keeper, pid))
+        fence(server, pid, "its last connection closed");
+}
+
+static int64_t beat_limit_ns(void)
+{
+    return (int64_t)(KEEPER_BEAT_LIMIT_MS * keeper_client_time_scale()) * NS_PER_MS;
+}
+
+/* Host nanoseconds until the next heartbeat is overdue; 0 when nobody beats. */
+static int64_t next_beat_ns(const struct server *server)
+{
+    int64_t nearest_ns = INT64_MAX, now_ns = clock_host_now();
+    for (const struct link *link = server->links; link; link = link->next) {
+        int64_t left_ns = link->beat_ns + beat_limit_ns() - now_ns;
+        if (link->beats && left_ns < nearest_ns)
+            nearest_ns = left_ns;
+    }
+    if (nearest_ns == INT64_MAX)
+        return 0;
+    return nearest_ns > NS_PER_MS ? nearest_ns : NS_PER_MS;
+}
+
+static void check_beats(struct server *server)
+{
+    int64_t now_ns = clock_host_now();
+    for (struct link *link = server->links; link; link = link->next) {
+        if (link->beats && now_ns - link->beat_ns > beat_limit_ns()) {
+            fence(server, link->pid, "no heartbeat");
+            return; /* the list of links has changed; the rest is seen at the next turn */
+        }
+    }
+}
+
+/* ---- Commands to the keeper itself ---- */
+static int do_hello(struct link *link, struct message *m, struct error *err)
+{
+    if (m->flags != (uint32_t)(sizeof(struct message) << 16 | sizeof(struct error)))
+        return error_set(err, ERR_UNSUPPORTED, "client and keeper are of different builds");
+    link->slot = (int)m->value[0];
+    link->greeted = true;
+    link->server->had_client = true;
+    m->value[0] = clock_actor_slot(link->server->keeper->actor);
+    return 0;
+}
+
+static int do_undo(struct link *link, const struct message *m, struct error *err)
+{
+    struct keeper *keeper = link->server->keeper;
+    const struct bench_file *file = keeper->file;
+    struct undo_step step = {
+        .kind = (int)m->value[0],
+        .channel = m->value[0] == UNDO_SPI_RELEASE ? -1 : (int)m->value[1],
+        .barrier = (int)m->value[2],
+        .emergency_barrier = (int)m->value[3],
+        .owner = link->pid,
+    };
+    if (keeper->latched)
+        return error_set(err, ERR_TRIPPED, "latched (%s): clear it with a reason first",
+                         keeper->latch_reason);
+    if (step.kind == UNDO_SPI_RELEASE && file->spi_instrument < 0)
+        return error_set(err, ERR_INVALID, "this bench has no SPI bridge");
+    if (step.kind == UNDO_OUTPUT_OFF &&
+        (step.channel < 0 || step.channel >= file->channel_count || !file->channel[step.channel].can_source))
+        return error_set(err, ERR_INVALID, "no source channel %d", step.channel);
+    for (int i = 0; i < keeper->undo.count; i++) {
+        int owner = keeper->undo.step[i].owner;
+        if (owner != 0 && owner != link->pid && has_links(link->server, owner))
+            return error_set(err, ERR_CONFLICT, "process %d has this bench switched on", owner);
+    }
+    return undo_add(&keeper->undo, &step, err);
+}
+
+static int do_safe(struct link *link, struct message *m)
+{
+    struct keeper *keeper = link->server->keeper;
+    m->value[0] = keeper_safe(keeper, m->value[0] != 0, false, "asked for by a client");
+    return 0;
+}
+
+static int do_estop(struct link *link, struct message *m, const char *reason)
+{
+    struct server *server = link->server;
+    char text[KEEPER_REASON_MAX];
+    snprintf(text, sizeof text, "emergency stop: %.200s", reason);
+    keeper_latch(server->keeper, text); /* first: nothing new gets through while the list runs */
+    drop_requests(server, ERR_TRIPPED, text);
+    m->value[0] = keeper_safe(server->keeper, true, true, text);
+    return 0;
+}
+
+static int do_clear(struct link *link, const char *reason, struct error *err)
+{
+    struct keeper *keeper = link->server->keeper;
+    if (reason[strspn(reason, " ")] == '\0')
+        return error_set(err, ERR_INVALID, "clearing needs a reason");
+    if (keeper->latched)
+        log_notice("latch '%s' cleared by process %d: %s", keeper->latch_reason, link->pid, reason);
+    keeper->latched = false;
+    keeper->latch_reason[0] = '\0';
+    return 0;
+}
+
+static void add_steps(cJSON *root, const struct keeper *keeper)
+{
+    cJSON *armed = cJSON_AddArrayToObject(root, "armed");
+    for (int i = 0; i < keeper->undo.count; i++) {
+        const struct undo_step *step = &keeper->undo.step[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(armed, item);
+        cJSON_AddStringToObject(item, "target",
+                                step->kind == UNDO_SPI_RELEASE
+                                    ? keeper->file->instrument[keeper->file->spi_instrument].name
+                                    : keeper->file->channel[step->channel].name);
+        json_add_number(item, "barrier", step->barrier);
+        json_add_number(item, "emergency_barrier", step->emergency_barrier);
+        json_add_number(item, "owner", step->owner);
+    }
+}
+
+static void do_status(struct link *link, const struct message *message)
+{
+    const struct keeper *keeper = link->server->keeper;
+    struct error err = { 0 };
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "bench", keeper->file->name);
+    json_add_number(root, "pid", getpid());
+    cJSON_AddBoolToObject(root, "latched", keeper->latched);
+    cJSON_AddStringToObject(root, "reason", keeper->latch_reason);
+    json_add_number(root, "clients", link->server->link_count - 1);
+    add_steps(root, keeper);
+    cJSON *last = NULL;
+    if (!keeper->last_safe || json_parse(keeper->last_safe, strlen(keeper->last_safe), &last, NULL))
+        last = cJSON_CreateNull();
+    cJSON_AddItemToObject(root, "last_safe", last);
+    char *text = json_print(root, false);
+    cJSON_Delete(root);
+    struct message m = *message;
+    m.code = text ? 0 : error_set(&err, ERR_MEMORY, "status");
+    m.payload_length = text ? (uint32_t)strnlen(text, MESSAGE_PAYLOAD_MAX) : 0;
+    send_answer(link, &m, text, &err);
+    free(text);
+}
+
+static void serve_keeper(struct link *link, struct message *m, const uint8_t *payload)
+{
+    struct error err = { 0 };
+    char text[KEEPER_REASON_MAX];
+    snprintf(text, sizeof text, "%.*s", (int)m->payload_length, (const char *)payload);
+    int code;
+    switch (m->op) {
+    case MESSAGE_KEEPER_BEAT:
+        link->beats = true;
+        link->beat_ns = clock_host_now();
+        return;
+    case MESSAGE_KEEPER_STATUS:
+        do_status(link, m);
+        return;
+    case MESSAGE_KEEPER_HELLO:
+        code = do_hello(link, m, &err);
+        break;
+    case MESSAGE_KEEPER_UNDO:
+        code = do_undo(link, m, &err);
+        break;
+    case MESSAGE_KEEPER_SAFE:
+        code = do_safe(link, m);
+        break;
+    case MESSAGE_KEEPER_ESTOP:
+        code = do_estop(link, m, text);
+        break;
+    case MESSAGE_KEEPER_CLEAR:
+        code = do_clear(link, text, &err);
+        break;
+    default:
+        code = error_set(&err, ERR_UNSUPPORTED, "the keeper knows no operation %u", m->op);
+    }
+    answer_now(link, m, code, &err);
+}
+
+/* ---- Requests to ports ---- */
+static void serve_port(struct link *link, const struct message *m, const uint8_t *payload)
+{
+    struct server *server = link->server;
+    struct keeper *keeper = server->keeper;
+    struct guard guard = { .file = keeper->file,
+                           .undo = &keeper->undo,
+                           .latched = keeper->latched,
+                           .latch_reason = keeper->latch_reason };
+    struct error err = { 0 };
+    int code = link->greeted ? guard_check(&guard, m, payload, &err)
+                             : error_set(&err, ERR_INVALID, "a client says hello first");
+    if (!code && atomic_load(&link->jobs) >= JOBS_PER_LINK)
+        code = error_set(&err, ERR_FULL, "more than %d requests of one client", JOBS_PER_LINK);
+    struct job *job =
+        code ? NULL : job_take(server, m->op == MESSAGE_SPI_BATCH ? MESSAGE_PAYLOAD_MAX : m->payload_length);
+    if (!code && !job)
+        code = error_set(&err, ERR_MEMORY, "request");
+    if (code) {
+        error_at(&err,
+                 m->instrument >= 0 && m->instrument < keeper->file->instrument_count
+                     ? keeper->file->instrument[m->instrument].name
+                     : NULL,
+                 NULL, 0);
+        answer_now(link, m, code, &err);
+        return;
+    }
+    memcpy(job->payload, payload, m->payload_length);
+    job->link = link;
+    job->request = (struct port_request){
+        .message = *m,
+        .payload = job->payload,
+        .room = job->room,
+        .priority = PORT_NORMAL,
+        .done = job_done,
+        .context = job,
+    };
+    atomic_fetch_add(&link->references, 1);
+    atomic_fetch_add(&link->jobs, 1);
+    port_post(keeper->port[m->instrument], &job->request);
+}
+
+/* One message per call: the loop is level-triggered, so no client can keep the others waiting. */
+static void read_link(struct server *server, struct link *link)
+{
+    ssize_t n = recv(link->fd, server->frame, sizeof(struct message) + MESSAGE_PAYLOAD_MAX + 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    struct message m;
+    if (n < (ssize_t)sizeof m) {
+        link_ended(server, link);
+        return;
+    }
+    memcpy(&m, server->frame, sizeof m);
+    if (m.magic != MESSAGE_MAGIC || m.payload_length != (size_t)n - sizeof m) {
+        log_warning("process %d sends what is no message", link->pid);
+        link_ended(server, link);
+        return;
+    }
+    m.code = 0;
+    if (m.instrument < 0)
+        serve_keeper(link, &m, server->frame + sizeof m);
+    else
+        serve_port(link, &m, server->frame + sizeof m);
+}
+
+static void accept_link(struct server *server)
+{
+    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    struct ucred who = { 0 };
+    socklen_t length = sizeof who;
+    int bytes = 2 * MESSAGE_PAYLOAD_MAX;
+    struct link *link = server->link_count < LINKS_MAX ? calloc(1, sizeof *link) : NULL;
+    if (!link || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0) {
+        free(link);
+        close(fd);
+        return;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    *link = (struct link){ .server = server, .fd = fd, .pid = who.pid, .slot = -1 };
+    atomic_store(&link->references, 1);
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = link };
+    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        close(fd);
+        free(link);
+        return;
+    }
+    link->next = server->links;
+    server->links = link;
+    server->link_count++;
+}
+
+/* ---- The loop ---- */
+/* A protection that tripped, seen in a state that somebody read: latched, and everything goes off in
+ * emergency order. */
+static void take_trips(struct server *server)
+{
+    uint64_t count;
+    signed char news[BENCH_CHANNELS_MAX];
+    while (read(server->trip_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    pthread_mutex_lock(&server->lock);
+    memcpy(news, server->trip_news, sizeof news);
+    memset(server->trip_news, 0, sizeof server->trip_news);
+    pthread_mutex_unlock(&server->lock);
+    for (int i = 0; i < server->keeper->file->channel_count; i++) {
+        bool fresh = news[i] > 0 && !server->trip_seen[i];
+        if (news[i])
+            server->trip_seen[i] = news[i] > 0;
+        if (!fresh)
+            continue;
+        char reason[KEEPER_REASON_MAX];
+        const struct bench_channel *ch = &server->keeper->file->channel[i];
+        snprintf(reason, sizeof reason, "trip of %s (%s)", ch->name, ch->rail[0] ? ch->rail : "no rail");
+        keeper_latch(server->keeper, reason);
+        drop_requests(server, ERR_TRIPPED, reason);
+        keeper_safe(server->keeper, true, false, reason);
+    }
+}
+
+/* True when it is time to end. */
+static bool take_signal(struct server *server)
+{
+    struct signalfd_siginfo info;
+    if (read(server->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return false;
+    drop_requests(server, ERR_CANCELLED, "the keeper ends");
+    keeper_safe(server->keeper, false, false, "the keeper was told to end");
+    return true;
+}
+
+static void sort_urgent_first(struct epoll_event *events, int n)
+{
+    /* Ends of connections last: what a process sent before it died is in order, but its death is not missed.
+     */
+    for (int i = 0, last = n - 1; i < last;) {
+        if (events[i].events & EPOLLHUP) {
+            struct epoll_event swap = events[i];
+            events[i] = events[last];
+            events[last--] = swap;
+        } else {
+            i++;
+        }
+    }
+}
+
+static bool is_link(const struct server *server, const void *pointer)
+{
+    for (const struct link *link = server->links; link; link = link->next) {
+        if (link == pointer)
+            return true;
+    }
+    return false;
+}
+
+static int loop(struct server *server, bool exit_when_idle, struct error *err)
+{
+    struct keeper *keeper = server->keeper;
+    for (;;) {
+        struct pollfd fd = { .fd = server->epoll_fd, .events = POLLIN };
+        int code = clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, next_beat_ns(server));
+        if (code < 0 && code != ERR_TIMEOUT) {
+            keeper_safe(keeper, true, true, "the keeper lost its clock");
+            return error_set(err, code, "the clock is gone");
+        }
+        struct epoll_event events[EVENTS_MAX];
+        int n = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 0);
+        sort_urgent_first(events, n);
+        for (int i = 0; i < n; i++) {
+            void *what = events[i].data.ptr;
+            if (what == &server->signal_fd) {
+                if (take_signal(server))
+                    return 0;
+            } else if (what == &server->trip_fd) {
+                take_trips(server);
+            } else if (what == &server->listen_fd) {
+                accept_link(server);
+            } else if (is_link(server, what)) { /* an earlier event may have fenced it */
+                read_link(server, what);
+            }
+        }
+        if (n <= 0)
+            check_beats(server);
+        bool idle = server->had_client && !server->links && keeper->undo.count == 0;
+        if (exit_when_idle && idle)
+            return 0;
+    }
+}
+
+static int watch(struct server *server, int fd, void *what, struct error *err)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
+    if (fd < 0 || epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        return error_set_errno(err, errno, "keeper's event loop");
+    return 0;
+}
+
+static int listen_at(const char *path, int *ret_fd, struct error *err)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof address.sun_path)
+        return error_set(err, ERR_RANGE, "socket path is longer than %zu bytes: %s",
+                         sizeof address.sun_path - 1, path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set_errno(err, errno, "socket");
+    unlink(path); /* the lock file says that nobody listens there */
+    mode_t old = umask(0077);
+    int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0;
+    int saved = errno;
+    umask(old);
+    if (failed) {
+        close(fd);
+        return error_set_errno(err, saved, "listening at %s", path);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int server_open(struct server *server, struct error *err)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    server->frame = malloc(sizeof(struct message) + MESSAGE_PAYLOAD_MAX + 1);
+    if (!server->frame)
+        return error_set(err, ERR_MEMORY, "keeper's server");
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    server->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    server->trip_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int code = listen_at(server->keeper->options.socket_path, &server->listen_fd, err);
+    if (!code)
+        code = watch(server, server->signal_fd, &server->signal_fd, err);
+    if (!code)
+        code = watch(server, server->trip_fd, &server->trip_fd, err);
+    if (!code)
+        code = watch(server, server->listen_fd, &server->listen_fd, err);
+    return code;
+}
+
+/* The ports are closed before the server goes: their completions end here. */
+static void server_close(struct server *server)
+{
+    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++) {
+        port_close(server->keeper->port[i]);
+        server->keeper->port[i] = NULL;
+    }
+    while (server->links)
+        link_drop(server, server->links);
+    const int fds[] = { server->listen_fd, server->trip_fd, server->signal_fd, server->epoll_fd };
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    if (server->listen_fd >= 0)
+        unlink(server->keeper->options.socket_path);
+    jobs_free(server->free_small);
+    jobs_free(server->free_large);
+    pthread_mutex_destroy(&server->lock);
+    free(server->frame);
+}
+
+int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err)
+{
+    struct server server = {
+        .keeper = keeper, .epoll_fd = -1, .listen_fd = -1, .signal_fd = -1, .trip_fd = -1
+    };
+    pthread_mutex_init(&server.lock, NULL);
+    keeper->stalled = stalled;
+    keeper->stalled_context = &server;
+    int code = server_open(&server, err);
+    if (!code) {
+        printf("READY socket=%s\n", keeper->options.socket_path);
+        fflush(stdout);
+        code = loop(&server, exit_when_idle, err);
+    }
+    keeper->stalled = NULL;
+    server_close(&server);
+    return code;
+}
