@@ -53,6 +53,14 @@ const char *sim_link_name(const struct sim_link *link)
     return link->name;
 }
 
+struct sim_link *sim_link_find(struct sim_loop *loop, const char *name)
+{
+    for (int i = 0; i < loop->link_n; i++)
+        if (strcmp(loop->link[i]->name, name) == 0)
+            return loop->link[i];
+    return NULL;
+}
+
 void sim_link_fault(struct sim_link *link, const struct sim_fault *fault)
 {
     link->fault = *fault;

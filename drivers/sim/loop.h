@@ -76,6 +76,8 @@ void sim_link_disconnect(struct sim_link *link, int client);
 /* "tcp:127.0.0.1:PORT" or "serial:DIR/NAME". */
 const char *sim_link_resource(const struct sim_link *link);
 const char *sim_link_name(const struct sim_link *link);
+/* By name; NULL when unknown. */
+struct sim_link *sim_link_find(struct sim_loop *loop, const char *name);
 
 /* ---- Faults of a link, for tests ---- */
 enum sim_fault_kind {

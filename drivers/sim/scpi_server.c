@@ -354,15 +354,14 @@ static void run(struct scpi_server *server)
             server->rest = server->queue[0].text;
             *server->path = '\0';
         }
-        char unit[SCPI_MESSAGE_MAX];
-        bool more = scpi_next_unit(&server->rest, unit, sizeof unit);
+        bool more = scpi_next_unit(&server->rest, server->unit, sizeof server->unit);
         if (!more) {
             finish_message(server);
             continue;
         }
-        if (!*unit)
+        if (!*server->unit)
             continue;
-        execute(server, unit);
+        execute(server, server->unit);
         double pace_s = server->model->pace_s + (server->call.resume ? server->call.wait_s : 0);
         server->busy = true;
         if (!sim_at(server->loop, sim_now(server->loop) + (int64_t)(pace_s * 1e9), on_pace, server))

@@ -67,7 +67,8 @@ struct scpi_server {
     } queue[SCPI_QUEUE_MAX];
     int queue_n;
     bool busy;
-    const char *rest; /* of the message in work */
+    const char *rest;            /* of the message in work */
+    char unit[SCPI_MESSAGE_MAX]; /* the command in work: its arguments stay until it has ended */
     char path[128];
     int path_n;
     struct scpi_call call;

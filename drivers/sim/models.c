@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * models: the registry of simulated devices and chips: one line each. */
+#include <string.h>
+
+#include "drivers/sim/chip_models.h"
+#include "drivers/sim/sim_models.h"
+
+static const struct sim_device_model *const devices[] = {
+    &sim_e36312a, &sim_n6705c, &sim_2450, &sim_34461a, &bridge_serprog_model,
+};
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+static const char *const device_names[] = { "e36312a", "n6705c", "2450", "34461a", "serprog", NULL };
+
+static const struct chip_model *const chips[] = {
+    &chip_adelia2_model,
+    &chip_tiny_model,
+};
+
+const struct sim_device_model *sim_model_find(const char *name)
+{
+    for (size_t i = 0; i < DEVICES; i++)
+        if (strcmp(devices[i]->name, name) == 0)
+            return devices[i];
+    return NULL;
+}
+
+const char *const *sim_model_names(void)
+{
+    _Static_assert(sizeof device_names / sizeof *device_names == DEVICES + 1, "a name for every model");
+    return device_names;
+}
+
+const struct chip_model *chip_model_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++)
+        if (strcmp(chips[i]->name, name) == 0)
+            return chips[i];
+    return NULL;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * sim_models: the simulated instruments, declared once; drivers/sim/models.c lists them. */
+#ifndef DRIVERS_SIM_SIM_MODELS_H
+#define DRIVERS_SIM_SIM_MODELS_H
+
+#include "drivers/sim/device.h"
+
+extern const struct sim_device_model sim_e36312a, sim_n6705c, sim_2450, sim_34461a;
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * sim_n6705c: Keysight N6705C power analyzer with four N6784A-like source-measure modules (four quadrants,
+ * +-20 V). Command grammar from the SCPI that public drivers send; numbers are [K]: from memory of the data
+ * sheet (one year), to be checked against a printed one before anybody relies on them. */
+#include <string.h>
+
+#include "drivers/sim/sim_models.h"
+#include "drivers/sim/sim_supply.h"
+
+/* [K] N6784A: seamless current readback ranges 10 uA, 1 mA, 100 mA, 3 A; 6 V and 20 V. */
+#define N6784A                                                                                               \
+    {                                                                                                        \
+        .min_v = -20.4, .max_v = 20.4, .max_a = 3.06, .default_a = 0.1, .max_ovp_v = 22, .step_v = 0.2e-3,   \
+        .step_a = 1e-6, .program_v = { 0.00025, 0.6e-3 }, .program_a = { 0.0004, 0.3e-3 },                   \
+        .read_v = { 0.00025, 0.6e-3 }, .noise_v = 20e-6, .tau_s = 0.2e-3, .off_ohm = 1e5,                    \
+        .range = { { 10e-6, { 0.00025, 8e-9 }, 0.5e-9 },                                                     \
+                   { 1e-3, { 0.00025, 100e-9 }, 5e-9 },                                                      \
+                   { 0.1, { 0.00025, 10e-6 }, 0.3e-6 },                                                      \
+                   { 3.1, { 0.0003, 250e-6 }, 10e-6 } },                                                     \
+    }
+
+/* Operation condition: 1 CV, 2 CC, 4 off [K]. */
+static void operation_query(struct scpi_call *call)
+{
+    struct supply *supply = (struct supply *)call->server;
+    for (int i = 0; i < call->channel_n; i++) {
+        const struct supply_channel *channel = supply_channel(call, i);
+        bool limiting = world_source_limiting(supply->world, channel->source);
+        scpi_answer(call, "%d", !channel->on ? 4 : limiting ? 2 : 1);
+    }
+}
+
+/* Questionable condition: 1 over-voltage, 2 over-current [K]. */
+static void questionable_query(struct scpi_call *call)
+{
+    for (int i = 0; i < call->channel_n; i++) {
+        const struct supply_channel *channel = supply_channel(call, i);
+        scpi_answer(call, "%d", (channel->ovp_tripped ? 1 : 0) | (channel->ocp_tripped ? 2 : 0));
+    }
+}
+
+/* Emulation and priority mode: this module is a four-quadrant supply with voltage priority, and says so. */
+static void set_emulation(struct scpi_call *call)
+{
+    if (call->arg_n < 1)
+        scpi_error(call, -109);
+    else if (strcmp(call->arg[0], "PS4Q") != 0 && strcmp(call->arg[0], "SMU") != 0)
+        scpi_error(call, -224);
+}
+
+static void emulation_query(struct scpi_call *call)
+{
+    for (int i = 0; i < call->channel_n; i++)
+        scpi_answer(call, "PS4Q");
+}
+
+static void set_function(struct scpi_call *call)
+{
+    if (call->arg_n < 1)
+        scpi_error(call, -109);
+    else if (!scpi_keyword(call, 0, "VOLTage"))
+        scpi_error(call, -224);
+}
+
+static void function_query(struct scpi_call *call)
+{
+    for (int i = 0; i < call->channel_n; i++)
+        scpi_answer(call, "VOLT");
+}
+
+static void channel_model_query(struct scpi_call *call)
+{
+    for (int i = 0; i < call->channel_n; i++)
+        scpi_answer(call, "N6784A");
+}
+
+static void channel_count_query(struct scpi_call *call)
+{
+    scpi_answer(call, "%d", call->server->model->channels);
+}
+
+static const struct scpi_command commands[] = {
+    SUPPLY_COMMANDS,
+    { "[SOURce]:CURRent:LIMit[:POSitive][:IMMediate][:AMPLitude]", supply_set_current, supply_get_current },
+    { "[SOURce]:VOLTage:PROTection:REMote[:POSitive][:LEVel]", supply_set_ovp, supply_get_ovp },
+    { "[SOURce]:EMULation", set_emulation, emulation_query },
+    { "[SOURce]:FUNCtion", set_function, function_query },
+    { "STATus:OPERation:CONDition", NULL, operation_query },
+    { "STATus:QUEStionable:CONDition", NULL, questionable_query },
+    { "SYSTem:CHANnel:MODel", NULL, channel_model_query },
+    { "SYSTem:CHANnel[:COUNt]", NULL, channel_count_query },
+    { NULL, NULL, NULL },
+};
+
+static const struct supply_data data = {
+    .scpi = { .vendor = "Keysight Technologies",
+              .model = "N6705C",
+              .firmware = "F.01.14",
+              .serial_prefix = "MY",
+              .command = commands,
+              .channels = 4,
+              .pace_s = 1e-3, /* [K] */
+              .reset = supply_reset },
+    .aperture_s = 20.48e-3, /* [K] 1000 points of 20.48 us */
+    .ocp_delay_s = 20e-3,
+    .channel = { N6784A, N6784A, N6784A, N6784A },
+};
+
+static int open_n6705c(const struct sim_device_setup *setup, void **ret_device, struct error *err)
+{
+    return supply_open(&data, setup, ret_device, err);
+}
+
+const struct sim_device_model sim_n6705c = {
+    .name = "n6705c",
+    .default_link = SIM_LINK_TCP,
+    .clients_max = 1,
+    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone },
+    .open = open_n6705c,
+    .attach = scpi_server_attach,
+    .close = supply_close,
+};
