@@ -422,19 +422,26 @@ int json_load(const char *path, cJSON **ret_root, struct error *err)
     return code;
 }
 
+/* Texts of instruments, file names and cut messages may hold any bytes: what is no UTF-8 is printed as the
+ * replacement character, byte by byte, because one such byte would make the whole document unreadable. */
 static void print_string(struct strbuf *out, const char *text)
 {
-    const char *plain = text;
+    const char *plain = text, *end = text + strlen(text);
 
     strbuf_bytes(out, "\"", 1);
-    for (; *text != '\0'; text++) {
+    while (text < end) {
         unsigned char c = (unsigned char)*text;
+        size_t n = utf8_length(text, (size_t)(end - text));
 
-        if (c >= ' ' && c != '"' && c != '\\')
+        if (n > 0 && c >= ' ' && c != '"' && c != '\\') {
+            text += n;
             continue;
+        }
         strbuf_bytes(out, plain, (size_t)(text - plain));
-        plain = text + 1;
-        if (c == '"' || c == '\\')
+        plain = ++text;
+        if (n == 0)
+            strbuf_bytes(out, "\xEF\xBF\xBD", 3);
+        else if (c == '"' || c == '\\')
             strbuf_add(out, "\\%c", c);
         else if (c == '\n')
             strbuf_bytes(out, "\\n", 2);

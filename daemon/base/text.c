@@ -164,14 +164,14 @@ void text_ulid(char out[ULID_TEXT])
 
 char *text_time(int64_t wall_ns, char *out, size_t size)
 {
-    int64_t ms = wall_ns / 1000000;
-    time_t seconds = (time_t)(ms / 1000);
+    int64_t ms = wall_ns / 1000000 - (wall_ns % 1000000 < 0); /* down, before 1970 too */
+    time_t seconds = (time_t)(ms / 1000 - (ms % 1000 < 0));
     struct tm tm = { 0 };
     char date[32];
 
     gmtime_r(&seconds, &tm);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, size, "%s.%03dZ", date, (int)(ms % 1000));
+    snprintf(out, size, "%s.%03dZ", date, (int)(ms - (int64_t)seconds * 1000));
     return out;
 }
 

@@ -142,6 +142,31 @@ static void expect_problem(const struct json_problems *problems, int i, const ch
     assert_string_equal(problems->item[i].hint, hint);
 }
 
+/* Answers of instruments and cut texts may hold any bytes; the document around them stays readable. */
+static void foreign_bytes_print_as_json(void **state)
+{
+    static const struct {
+        const char *text, *printed;
+    } cases[] = {
+        { "\xff", "\"\xef\xbf\xbd\"" },
+        { "a\xc3", "\"a\xef\xbf\xbd\"" },                               /* cut inside a letter */
+        { "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" }, /* half a surrogate pair */
+        { "\xc3\xa9\n\x01", "\"\xc3\xa9\\n\\u0001\"" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cJSON *node = cJSON_CreateString(cases[i].text), *again = NULL;
+        char *text = json_print(node, false);
+
+        assert_string_equal(text, cases[i].printed);
+        assert_int_equal(json_parse(text, strlen(text), &again, NULL), 0);
+        cJSON_Delete(again);
+        cJSON_Delete(node);
+        free(text);
+    }
+}
+
 static void readers_collect_every_mistake(void **state)
 {
     static struct json_problems problems;
@@ -246,6 +271,7 @@ int main(void)
         cmocka_unit_test(bad_inputs),
         cmocka_unit_test(limits),
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(foreign_bytes_print_as_json),
         cmocka_unit_test(readers_collect_every_mistake),
         cmocka_unit_test(readers_return_what_is_there),
         cmocka_unit_test(too_many_problems_are_counted),

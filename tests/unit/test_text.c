@@ -64,6 +64,10 @@ static void durations_bytes_times(void **state)
     assert_string_equal(text_bytes(1.2e6, out, sizeof out), "1.2 MB");
     assert_string_equal(text_bytes(999999, out, sizeof out), "1.0 MB");
     assert_string_equal(text_time(1769882400123456789, out, sizeof out), "2026-01-31T18:00:00.123Z");
+    /* Before 1970 the milliseconds still count upwards. */
+    assert_string_equal(text_time(-1, out, sizeof out), "1969-12-31T23:59:59.999Z");
+    assert_string_equal(text_time(-1000000001, out, sizeof out), "1969-12-31T23:59:58.999Z");
+    assert_string_equal(text_time(-1000000000, out, sizeof out), "1969-12-31T23:59:59.000Z");
 }
 
 static void escapes(void **state)
