@@ -8,6 +8,7 @@
 #   demo    a characterization evening on the simulated bench (ARGS=--once ends by itself)
 #   test    everything that CI runs, except other compilers and sanitizers
 #   lint    layers, format, published figures, links of the documents
+#   fuzz    every parser on hostile input (T=60 seconds each)
 #   bench   speed and memory, as ratios measured in one run
 #   install programs, configs and unit into DESTDIR/PREFIX
 #
@@ -50,7 +51,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lm
 
-.PHONY: all deps data demo test unit sanitized lint bench install clean programs format FORCE
+.PHONY: all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -110,6 +111,11 @@ lint: deps
 bench: deps data
 	@$(MAKE) --no-print-directory $(BENCHES) programs
 	@tests/bench/run $(OUT)
+
+# Every parser that eats bytes, T seconds each.
+T ?= 60
+fuzz: deps
+	@tests/fuzz/run $(T)
 
 # ---- Set-up ----
 deps:
