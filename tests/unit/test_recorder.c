@@ -67,7 +67,8 @@ static void acknowledged_is_visible(void **state)
     assert_int_equal(ask(f->db, "SELECT count(*) FROM cell_axis WHERE name = 'vdd_v' AND num = 0.6"), 1);
     assert_int_equal(ask(f->db, "SELECT count(*) FROM cell_axis WHERE name = 'mode' AND text = 'fast'"), 2);
     assert_int_equal(ask(f->db, "SELECT correct FROM v_accuracy WHERE cell = 1"), 50);
-    assert_int_equal(ask(f->db, "SELECT count(*) FROM v_point WHERE readings ->> 'rail.1.voltage' = 0.1"), 1);
+    assert_int_equal(
+        ask(f->db, "SELECT count(*) FROM v_point WHERE readings ->> '$.\"rail.1.voltage\"' = 0.1"), 1);
     assert_ok(sink->run_end(sink->context, "done", 0, "", 9000, &err));
     assert_ok(recorder_close(recorder, &err));
     assert_int_equal(ask(f->db, "SELECT end_time_ns FROM run WHERE state = 'done'"), 9000);
