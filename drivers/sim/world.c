@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/clock.h"
 #include "drivers/sim/world_private.h"
 
 static const double CAPACITANCE_F = 10e-6; /* of a net that states none: the fixture's decoupling */
@@ -23,6 +24,7 @@ int world_open(struct sim_loop *loop, const char *log_path, uint64_t seed, struc
     world->loop = loop;
     world->seed = seed;
     world->t_ns = world->heat_ns = sim_now(loop);
+    world->step_due_ns = CLOCK_NEVER;
     world->ambient_c = world->die_c = AMBIENT_C;
     if (log_path) {
         world->log = fopen(log_path, "ae");
@@ -57,8 +59,7 @@ void world_log(struct world *world, const char *kind, const char *who, int chann
         if (world->source[i].options.channel == channel && strcmp(world->source[i].instrument, who) == 0 &&
             !world->source[i].net->hidden)
             net = world->source[i].net->name;
-    fprintf(world->log, "%lld %s %s %d %.9g %s\n", (long long)sim_now(world->loop), kind, who, channel, value,
-            net);
+    fprintf(world->log, "%lld %s %s %d %.9g %s\n", (long long)world->t_ns, kind, who, channel, value, net);
 }
 
 /* ---- Nets ---- */

@@ -121,7 +121,7 @@ void world_damage(struct world *world, const char *why)
     snprintf(world->damage, sizeof world->damage, "%s", why);
     world_log(world, "damage", why, 0, world->die_c);
     if (world->model->on_damage)
-        world->model->on_damage(world->chip, why, sim_now(world->loop));
+        world->model->on_damage(world->chip, why, world->t_ns);
 }
 
 bool world_damaged(const struct world *world)

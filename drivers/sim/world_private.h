@@ -53,7 +53,8 @@ struct world {
     int source_n;
     struct charge charge[WORLD_CHARGES_MAX];
     int charge_n;
-    int64_t t_ns; /* everything is integrated up to here */
+    int64_t t_ns;        /* everything is integrated up to here */
+    int64_t step_due_ns; /* CLOCK_NEVER: everything has settled */
     uint64_t step_timer;
     bool solving, dirty;
 

@@ -64,13 +64,13 @@ static void flow_charges(struct world *world, int64_t end_ns)
     world->charge_n = kept;
 }
 
-void world_advance(struct world *world)
+/* Ends the segment at a time: closed forms over it, then it is the start of the next. */
+static void integrate_to(struct world *world, int64_t end_ns)
 {
-    int64_t now_ns = sim_now(world->loop);
-    if (now_ns <= world->t_ns)
+    if (end_ns <= world->t_ns)
         return;
-    double dt_s = (double)(now_ns - world->t_ns) * 1e-9;
-    flow_charges(world, now_ns);
+    double dt_s = (double)(end_ns - world->t_ns) * 1e-9;
+    flow_charges(world, end_ns);
     for (int i = 0; i < world->source_n; i++)
         world->source[i].coulomb += world->source[i].share_a * dt_s;
     for (int i = 0; i < world->net_n; i++) {
@@ -85,7 +85,7 @@ void world_advance(struct world *world)
         net->energy_j += net->chip_a * volt_s;
         net->v = v;
     }
-    world->t_ns = now_ns;
+    world->t_ns = end_ns;
 }
 
 double world_dynamic_current(const struct world *world, const struct world_net *net)
@@ -267,15 +267,7 @@ static double crossing(const struct world_net *net, double volt)
 
 /* ---- Steps ---- */
 
-static void on_step(void *context, int64_t now_ns)
-{
-    struct world *world = context;
-    (void)now_ns;
-    world->step_timer = 0;
-    world_resolve(world);
-}
-
-static void schedule_step(struct world *world)
+static void plan_step(struct world *world)
 {
     double next_s = INFINITY;
     for (int i = 0; i < world->net_n; i++)
@@ -293,20 +285,13 @@ static void schedule_step(struct world *world)
             next_s = fmin(next_s, fmax(0, source->state.ocp_delay_s -
                                               (double)(world->t_ns - source->limiting_since_ns) * 1e-9));
     }
-    sim_cancel(world->loop, world->step_timer);
-    world->step_timer = 0;
-    if (isfinite(next_s))
-        world->step_timer =
-            sim_at(world->loop, world->t_ns + STEP_MIN_NS + (int64_t)(next_s * 1e9), on_step, world);
+    world->step_due_ns = isfinite(next_s) ? world->t_ns + STEP_MIN_NS + (int64_t)(next_s * 1e9) : CLOCK_NEVER;
 }
 
-void world_resolve(struct world *world)
+/* New targets and currents from the state at world->t_ns; protection and damage act here. */
+static void settle(struct world *world)
 {
-    world->dirty = true;
-    if (world->solving)
-        return; /* asked from a callback of ours: the round below sees it */
     world->solving = true;
-    world_advance(world);
     for (int round = 0; world->dirty && round < RESOLVE_ROUNDS; round++) {
         world->dirty = false;
         for (int i = 0; i < world->net_n; i++) {
@@ -319,7 +304,51 @@ void world_resolve(struct world *world)
         world_check_damage(world);
         world_tell_chip(world);
     }
-    schedule_step(world);
+    plan_step(world);
     world_heat_start(world);
     world->solving = false;
+}
+
+static void on_step(void *context, int64_t now_ns)
+{
+    struct world *world = context;
+    (void)now_ns;
+    world->step_timer = 0;
+    world_advance(world);
+}
+
+static void arm(struct world *world)
+{
+    sim_cancel(world->loop, world->step_timer);
+    world->step_timer =
+        world->step_due_ns == CLOCK_NEVER ? 0 : sim_at(world->loop, world->step_due_ns, on_step, world);
+}
+
+void world_advance(struct world *world)
+{
+    if (world->solving)
+        return; /* asked from a callback of ours: the world stands at t_ns */
+    int64_t now_ns = sim_now(world->loop);
+    bool stepped = false;
+    /* In real time the timer may be late; physics is not: a protection acts at its own moment. */
+    while (world->step_due_ns <= now_ns) {
+        integrate_to(world, world->step_due_ns);
+        world->dirty = true;
+        settle(world);
+        stepped = true;
+    }
+    integrate_to(world, now_ns);
+    if (stepped)
+        arm(world);
+}
+
+void world_resolve(struct world *world)
+{
+    world->dirty = true;
+    if (world->solving)
+        return; /* asked from a callback of ours: the next round sees it */
+    world_advance(world);
+    world->dirty = true;
+    settle(world);
+    arm(world);
 }
