@@ -14,7 +14,7 @@
 #include "daemon/client/source.h"
 #include "daemon/client/watch.h"
 #include "daemon/options.h"
-#include "instruments/keeper_link.h"
+#include "instruments/keeper_client.h"
 
 static volatile sig_atomic_t interrupted; /* the only thing that the handler touches */
 
@@ -84,7 +84,11 @@ static int estop_by_keeper(const struct args *args, struct error *err)
                  slash != NULL ? args->socket : ".");
     }
     snprintf(path, sizeof path, "%s/keeper.sock", folder);
-    return keeper_link_estop(path, "nightbench estop", err);
+    int missed = 0;
+    int code = keeper_client_estop(path, "nightbench estop", &missed, err);
+    if (code == 0 && missed > 0)
+        code = error_set(err, ERR_HANG, "%d outputs did not confirm that they are off: look at the bench now", missed);
+    return code;
 }
 
 int do_estop(const struct args *args)
