@@ -85,24 +85,30 @@ $(OUT)/tests/unit/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -lcmocka -o $@
 
+# Programs that the scripts of tests/api/ start.
+HELPERS := $(patsubst tests/api/%.c,$(OUT)/tests/api/%,$(wildcard tests/api/*.c))
+$(OUT)/tests/api/%: tests/api/%.c $(LIB)
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
+
 BENCHES := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 $(OUT)/tests/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
 
 unit: deps
-	@$(MAKE) --no-print-directory $(UNIT) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
 	@tests/run --out $(OUT) --only unit
 
 test: deps
 	@$(MAKE) --no-print-directory data
-	@$(MAKE) --no-print-directory $(UNIT) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
 	@tests/run --out $(OUT)
 
 # The same tests under a sanitizer (VARIANT=asan or tsan).
 sanitized: deps
 	@$(MAKE) --no-print-directory $(DATA)
-	@$(MAKE) --no-print-directory $(UNIT) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
 	@tests/run --out $(OUT) --sanitized
 
 lint: deps
@@ -144,4 +150,4 @@ format:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(BENCHES:=.d)
+-include $(OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)

@@ -43,7 +43,7 @@ struct hub {
     struct hub_stream *first;
     int streams;
     _Atomic uint64_t generation;
-    struct daemon_event batch[HUB_BATCH]; /* the hub's thread alone */
+    struct daemon_event *batch; /* HUB_BATCH; the hub's thread alone */
     pthread_t thread;
 };
 
@@ -136,10 +136,15 @@ static void *hub_main(void *context)
 int hub_open(const struct command *command, struct hub **ret_hub, struct error *err)
 {
     struct hub *hub = calloc(1, sizeof *hub);
+    struct daemon_event *batch = calloc(HUB_BATCH, sizeof *batch);
     pthread_condattr_t monotonic;
 
-    if (hub == NULL)
+    if (hub == NULL || batch == NULL) {
+        free(hub);
+        free(batch);
         return error_set(err, ERR_MEMORY, "no memory for the event streams");
+    }
+    hub->batch = batch;
     hub->command = command;
     pthread_mutex_init(&hub->lock, NULL);
     pthread_condattr_init(&monotonic);
@@ -165,6 +170,7 @@ out_unsubscribe:
 out_free:
     pthread_cond_destroy(&hub->changed);
     pthread_mutex_destroy(&hub->lock);
+    free(hub->batch);
     free(hub);
     return rc;
 }
@@ -187,6 +193,7 @@ void hub_close(struct hub *hub)
     hub->command->unsubscribe(hub->command->context, hub);
     pthread_cond_destroy(&hub->changed);
     pthread_mutex_destroy(&hub->lock);
+    free(hub->batch);
     free(hub);
 }
 

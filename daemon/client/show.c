@@ -6,6 +6,7 @@
 #include "daemon/client/show.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/text.h"
@@ -25,7 +26,13 @@ double show_number(const cJSON *tree, const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, name);
 
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    if (cJSON_IsNumber(item))
+        return item->valuedouble;
+    if (!cJSON_IsString(item) || item->valuestring[0] == '\0')
+        return NAN;
+    char *end; /* integers beyond 2^53 travel as text */
+    double value = strtod(item->valuestring, &end);
+    return *end == '\0' ? value : NAN;
 }
 
 bool show_true(const cJSON *tree, const char *name)

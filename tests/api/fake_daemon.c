@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * fake_daemon: the real HTTP server and the real store behind a daemon that owns no bench: its "run" counts
+ * points in a thread. Serves the tests of the API and of the command line, and nothing else.
+ *
+ *   fake_daemon --db FILE --socket PATH [--port N] [--deadline SECONDS] [--point-ms N] [--no-run]
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/events.h"
+#include "db/recorder.h"
+#include "web/http.h"
+
+enum { POINTS = 20, SAMPLES = 8, KEYS = 16 };
+
+struct fake {
+    pthread_mutex_t lock;
+    struct events *events;
+    bool busy, stop;
+    int done, starts, point_ms;
+    char state[24], ulid[ULID_TEXT];
+    char key[KEYS][80], key_ulid[KEYS][ULID_TEXT];
+    pthread_t runner;
+    bool runner_made;
+};
+
+static int fake_status(void *context, cJSON **ret, struct error *err)
+{
+    struct fake *fake = context;
+    cJSON *root = cJSON_CreateObject();
+
+    (void)err;
+    pthread_mutex_lock(&fake->lock);
+    cJSON_AddStringToObject(root, "state", fake->state);
+    cJSON_AddBoolToObject(root, "busy", fake->busy);
+    cJSON_AddStringToObject(root, "run", fake->ulid);
+    cJSON_AddStringToObject(root, "campaign", "fake");
+    cJSON_AddStringToObject(root, "backend", "chip");
+    cJSON_AddStringToObject(root, "chip_serial", "W1-0-0");
+    cJSON_AddStringToObject(root, "bench", "fake-bench");
+    cJSON_AddBoolToObject(root, "simulated", true);
+    cJSON_AddStringToObject(root, "clock", "real");
+    cJSON_AddStringToObject(root, "build", "test");
+    json_add_int64(root, "time_ns", clock_host_now());
+    cJSON *progress = cJSON_AddObjectToObject(root, "progress");
+    cJSON_AddStringToObject(progress, "kind", "sweep");
+    cJSON_AddStringToObject(progress, "name", "counting");
+    json_add_number(progress, "step", 0);
+    json_add_number(progress, "steps", 1);
+    json_add_number(progress, "point", fake->done);
+    json_add_number(progress, "points", POINTS);
+    json_add_number(progress, "points_done", fake->done);
+    json_add_number(progress, "points_total", POINTS);
+    json_add_number(progress, "samples_done", 0);
+    json_add_number(progress, "samples_total", 0);
+    json_add_number(progress, "retries", 0);
+    json_add_number(progress, "elapsed_s", 0);
+    json_add_number(progress, "eta_s", 0);
+    cJSON_AddStringToObject(root, "message", "");
+    cJSON_AddStringToObject(root, "code", "");
+    cJSON_AddBoolToObject(root, "safe", !fake->busy);
+    json_add_int64(root, "last_event", (int64_t)events_last(fake->events));
+    pthread_mutex_unlock(&fake->lock);
+    *ret = root;
+    return 0;
+}
+
+static int fake_bench(void *context, cJSON **ret, struct error *err)
+{
+    static const char text[] = "{\"name\":\"fake-bench\",\"path\":\"none\",\"socket\":\"S1\",\"simulated\":"
+                               "true,\"instruments\":[{\"name\":"
+                               "\"psu1\",\"class\":\"psu\",\"driver\":\"scpi\",\"dialect\":\"x\","
+                               "\"resource\":\"sim:\",\"vendor\":\"V\",\"model\":"
+                               "\"M\",\"serial\":\"any\",\"energises\":true}],\"rails\":[{\"name\":\"VDDD\","
+                               "\"channel\":\"psu1.1\",\"nominal_v\":0.8,"
+                               "\"min_v\":0.6,\"max_v\":0.9,\"abs_max_v\":1.05,\"limit_a\":0.2}]}";
+
+    (void)context;
+    return json_parse(text, sizeof text - 1, ret, err);
+}
+
+static int fake_chips(void *context, cJSON **ret, struct error *err)
+{
+    static const char text[] =
+        "[{\"type\":\"fake\",\"revision\":1,\"profile_hash\":\"00\",\"serial\":\"W1-0-0\",\"cores\":6,"
+        "\"rows\":256,\"columns\":64}]";
+
+    (void)context;
+    return json_parse(text, sizeof text - 1, ret, err);
+}
+
+static int fake_campaigns(void *context, cJSON **ret, struct error *err)
+{
+    static const char text[] =
+        "[{\"path\":\"configs/campaigns/fake.json\",\"name\":\"fake\",\"title\":\"Fake\",\"bench\":"
+        "\"fake-bench\",\"steps\":1},{\"path\":\"configs/campaigns/bad.json\",\"error\":\"1:2: no\"}]";
+
+    (void)context;
+    return json_parse(text, sizeof text - 1, ret, err);
+}
+
+/* A campaign is valid here when it has a name. */
+static int fake_check(void *context, const char *path, const char *text, cJSON **ret, struct error *err)
+{
+    static const char good[] = "{\"ok\":true}";
+    static const char bad[] =
+        "{\"ok\":false,\"problem_count\":1,\"problems\":[{\"pointer\":\"/name\",\"reason\":\"is "
+        "missing\",\"hint\":\"add it\"}]}";
+    bool ok = path != NULL || strstr(text, "\"name\"") != NULL;
+
+    (void)context;
+    return json_parse(ok ? good : bad, strlen(ok ? good : bad), ret, err);
+}
+
+static int fake_plan(void *context, const char *path, const char *text, cJSON **ret, struct error *err)
+{
+    static const char good[] = "{\"ok\":true,\"hash\":\"ab\",\"steps\":[{\"index\":0,\"kind\":\"sweep\","
+                               "\"name\":\"counting\",\"points\":20,"
+                               "\"skipped\":0,\"duration_s\":2.5,\"bytes\":1000}],\"points\":20,\"samples\":"
+                               "160,\"duration_s\":2.5,\"bytes\":1000,"
+                               "\"setpoints\":[]}";
+    bool ok = path != NULL || strstr(text, "\"name\"") != NULL;
+
+    return ok ? json_parse(good, sizeof good - 1, ret, err) : fake_check(context, path, text, ret, err);
+}
+
+static void post(struct fake *fake, const char *kind, const char *state, bool end)
+{
+    char json[512];
+
+    pthread_mutex_lock(&fake->lock);
+    snprintf(json, sizeof json,
+             "{\"run\":\"%s\",\"state\":\"%s\",\"step\":0,\"steps\":1,\"kind\":\"sweep\",\"name\":"
+             "\"counting\",\"points_done\":%d,"
+             "\"points_total\":%d,\"samples_done\":0,\"samples_total\":0,\"elapsed_s\":0,\"eta_s\":0,"
+             "\"cell\":%d,\"verdict\":"
+             "\"pass\",\"row\":\"row %d\",\"end\":%s}",
+             fake->ulid, state, fake->done, POINTS, fake->done, fake->done, end ? "true" : "false");
+    pthread_mutex_unlock(&fake->lock);
+    events_post(fake->events, kind, json);
+}
+
+static void *run_main(void *context)
+{
+    struct fake *fake = context;
+    bool stopped = false;
+
+    for (int i = 0; i < POINTS && !stopped; i++) {
+        usleep((useconds_t)fake->point_ms * 1000);
+        for (int n = 0; n < 10; n++)
+            post(fake, "progress", "running", false);
+        pthread_mutex_lock(&fake->lock);
+        fake->done = i + 1;
+        stopped = fake->stop;
+        pthread_mutex_unlock(&fake->lock);
+        post(fake, "point", "running", false);
+    }
+    pthread_mutex_lock(&fake->lock);
+    fake->busy = false;
+    snprintf(fake->state, sizeof fake->state, "%s", stopped ? "aborted" : "completed");
+    pthread_mutex_unlock(&fake->lock);
+    post(fake, "state", stopped ? "aborted" : "completed", true);
+    return NULL;
+}
+
+static int fake_start(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                      struct error *err)
+{
+    struct fake *fake = context;
+    int rc = 0;
+
+    pthread_mutex_lock(&fake->lock);
+    for (int i = 0; i < KEYS; i++) {
+        if (strcmp(fake->key[i], start->idempotency_key) == 0) {
+            memcpy(ret_ulid, fake->key_ulid[i], ULID_TEXT);
+            goto out;
+        }
+    }
+    if (fake->busy) {
+        rc = error_set(err, ERR_CONFLICT, "run %s is under way", fake->ulid);
+        goto out;
+    }
+    if (fake->runner_made)
+        pthread_join(fake->runner, NULL);
+    text_ulid(fake->ulid);
+    snprintf(fake->key[fake->starts % KEYS], sizeof fake->key[0], "%s", start->idempotency_key);
+    memcpy(fake->key_ulid[fake->starts++ % KEYS], fake->ulid, ULID_TEXT);
+    fake->busy = true;
+    fake->stop = false;
+    fake->done = 0;
+    snprintf(fake->state, sizeof fake->state, "running");
+    fake->runner_made = pthread_create(&fake->runner, NULL, run_main, fake) == 0;
+    memcpy(ret_ulid, fake->ulid, ULID_TEXT);
+out:
+    pthread_mutex_unlock(&fake->lock);
+    return rc;
+}
+
+static int fake_stop(void *context, struct error *err)
+{
+    struct fake *fake = context;
+
+    pthread_mutex_lock(&fake->lock);
+    int rc = fake->busy ? 0 : error_set(err, ERR_CONFLICT, "no run is under way");
+    fake->stop = true;
+    pthread_mutex_unlock(&fake->lock);
+    return rc;
+}
+
+static int fake_estop(void *context, const char *who, struct error *err)
+{
+    (void)who;
+    (void)fake_stop(context, NULL);
+    (void)err;
+    return 0;
+}
+
+static int fake_compare(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err)
+{
+    cJSON *root;
+
+    (void)context;
+    (void)err;
+    root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "a", run_a);
+    cJSON_AddStringToObject(root, "b", run_b);
+    cJSON_AddArrayToObject(root, "cells");
+    cJSON_AddNullToObject(root, "first_difference");
+    *ret = root;
+    return 0;
+}
+
+static int fake_events(void *context, uint64_t after, struct daemon_event *out, int max)
+{
+    struct fake *fake = context;
+
+    return events_read(fake->events, after, out, max);
+}
+
+static int fake_subscribe(void *context, void (*wake)(void *), void *wake_context)
+{
+    struct fake *fake = context;
+
+    return events_subscribe(fake->events, wake, wake_context);
+}
+
+static void fake_unsubscribe(void *context, void *wake_context)
+{
+    struct fake *fake = context;
+
+    events_unsubscribe(fake->events, wake_context);
+}
+
+/* ---- A small recorded run, through the real recorder. ---- */
+
+static int record_point(const struct record_sink *sink, int cell, struct error *err)
+{
+    struct record_sample samples[SAMPLES];
+    char axes[64], identity[32];
+    double bits = 8 + cell;
+    int rc;
+
+    snprintf(axes, sizeof axes, "{\"adc_bits\":%g}", bits);
+    snprintf(identity, sizeof identity, "cell%d", cell);
+    struct record_cell row = {
+        .step = 0, .index = cell, .axes_json = axes, .identity = identity, .repeat = 1
+    };
+    struct record_attempt attempt = {
+        .step = 0, .cell = cell, .attempt = 1, .message = "", .time_ns = 1000 * cell
+    };
+    for (int i = 0; i < SAMPLES; i++)
+        samples[i] = (struct record_sample){ .sample = i,
+                                             .label = (int16_t)(i % 2),
+                                             .prediction = (int16_t)(i % 3 == 0),
+                                             .output = { i, -i, 0, 0 },
+                                             .cycles = 100 };
+    struct record_samples batch = { .cell = cell, .attempt = 1, .count = SAMPLES, .sample = samples };
+    struct record_reading reading = { .cell = cell,
+                                      .attempt = 1,
+                                      .channel = "accuracy",
+                                      .instrument = "",
+                                      .reading = {
+                                          .value = 0.5 + 0.1 * cell, .uncertainty = 0.01, .range = 1.0 } };
+    if ((rc = sink->cell(sink->context, &row, err)) != 0 ||
+        (rc = sink->attempt(sink->context, &attempt, err)) != 0 ||
+        (rc = sink->samples(sink->context, &batch, err)) != 0 ||
+        (rc = sink->reading(sink->context, &reading, err)) != 0)
+        return rc;
+    attempt.end = true;
+    attempt.verdict = cell == 0 ? VERDICT_FAIL : VERDICT_PASS;
+    return sink->attempt(sink->context, &attempt, err);
+}
+
+static int record_details(const struct record_sink *sink, struct error *err)
+{
+    static const int8_t codes[6] = { 1, -2, 3, -4, 5, -6 };
+    const double coefficients[2] = { 0.5, 1.01 };
+    int64_t times[16], id;
+    float values[16];
+    int rc;
+
+    for (int i = 0; i < 16; i++) {
+        times[i] = 1000 * i;
+        values[i] = 0.8F + 0.001F * (float)i;
+    }
+    struct record_tensor tensor = { .attempt = 1,
+                                    .sample = 0,
+                                    .layer = 0,
+                                    .kind = TENSOR_CODE,
+                                    .layer_name = "conv1",
+                                    .shape = { 6, 1, 1 },
+                                    .type_bits = 8,
+                                    .data = codes,
+                                    .bytes = sizeof codes };
+    struct record_calibration calibration = { .key = "die/0/adc/0",
+                                              .kind = "adc",
+                                              .instrument_chain = "src1,dmm1",
+                                              .coefficient = coefficients,
+                                              .coefficient_count = 2,
+                                              .raw_json = "[]",
+                                              .validity_s = 3600,
+                                              .time_ns = 500 };
+    struct record_trace trace = {
+        .channel = "rail.vddd.voltage", .unit = UNIT_VOLT, .time_ns = times, .value = values, .count = 16
+    };
+    struct record_event event = { .kind = "report",
+                                  .text = "ADC   gain  accuracy\n8 bit 4x    0.5",
+                                  .time_ns = 9000 };
+    if ((rc = sink->tensor(sink->context, &tensor, err)) != 0 ||
+        (rc = sink->calibration(sink->context, &calibration, &id, err)) != 0 ||
+        (rc = sink->trace(sink->context, &trace, err)) != 0)
+        return rc;
+    return sink->event(sink->context, &event, err);
+}
+
+static int record_run(const char *db_path, struct error *err)
+{
+    struct record_step step = { .kind = "sweep", .name = "counting" };
+    struct recorder *recorder;
+    char ulid[ULID_TEXT];
+    int64_t id;
+
+    int rc = recorder_open(db_path, &recorder, err);
+    if (rc != 0)
+        return rc;
+    const struct record_sink *sink = recorder_sink(recorder);
+    text_ulid(ulid);
+    struct record_run run = { .ulid = ulid,
+                              .campaign = "fake",
+                              .plan_hash = "ab",
+                              .bench = "fake-bench",
+                              .socket = "S1",
+                              .chip_serial = "W1-0-0",
+                              .chip_type = "fake",
+                              .operator_name = "",
+                              .backend = "chip",
+                              .build = "test",
+                              .network_hash = "",
+                              .mapping_hash = "",
+                              .dataset_hash = "",
+                              .plan_json = "{}",
+                              .bench_json = "{}",
+                              .chip_json = "{}",
+                              .tags = "",
+                              .seed = 7,
+                              .simulated = true,
+                              .wall_ns = clock_wall_now() };
+    rc = sink->run_begin(sink->context, &run, &id, err);
+    if (rc == 0)
+        rc = sink->step(sink->context, &step, err);
+    for (int cell = 0; rc == 0 && cell < 3; cell++)
+        rc = record_point(sink, cell, err);
+    if (rc == 0)
+        rc = record_details(sink, err);
+    step.end = true;
+    if (rc == 0)
+        rc = sink->step(sink->context, &step, err);
+    if (rc == 0)
+        rc = sink->run_end(sink->context, "done", 0, "", 10000, err);
+    int closed = recorder_close(recorder, rc == 0 ? err : NULL);
+    return rc != 0 ? rc : closed;
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return i + 1 < argc ? argv[i + 1] : "";
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct fake *fake = calloc(1, sizeof *fake);
+    const char *db = option(argc, argv, "--db"), *socket = option(argc, argv, "--socket"),
+               *port = option(argc, argv, "--port");
+    const char *deadline = option(argc, argv, "--deadline"), *point_ms = option(argc, argv, "--point-ms");
+    struct error err = { 0 };
+    struct web *web;
+    sigset_t set;
+    int signal_number;
+
+    if (fake == NULL || db == NULL || socket == NULL)
+        return 2;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_mutex_init(&fake->lock, NULL);
+    fake->events = events_open();
+    fake->point_ms = point_ms != NULL ? atoi(point_ms) : 10;
+    snprintf(fake->state, sizeof fake->state, "idle");
+    struct command command = { .context = fake,
+                               .status = fake_status,
+                               .bench = fake_bench,
+                               .chips = fake_chips,
+                               .campaigns = fake_campaigns,
+                               .check = fake_check,
+                               .plan = fake_plan,
+                               .start = fake_start,
+                               .stop = fake_stop,
+                               .abort = fake_stop,
+                               .estop = fake_estop,
+                               .compare = fake_compare,
+                               .events = fake_events,
+                               .subscribe = fake_subscribe,
+                               .unsubscribe = fake_unsubscribe,
+                               .db_path = db };
+    struct web_options options = { .port = port != NULL ? atoi(port) : 0,
+                                   .socket_path = socket,
+                                   .command = &command,
+                                   .db_path = db,
+                                   .request_deadline_s = deadline != NULL ? atof(deadline) : 0 };
+    int rc = option(argc, argv, "--no-run") == NULL ? record_run(db, &err) : 0;
+    if (rc == 0)
+        rc = web_open(&options, &web, &err);
+    if (rc != 0) {
+        fprintf(stderr, "fake_daemon: %s\n", err.message);
+        return 1;
+    }
+    printf("READY http=127.0.0.1:%d socket=%s\n", web_port(web), socket);
+    fflush(stdout);
+    sigwait(&set, &signal_number);
+    (void)fake_stop(fake, NULL);
+    if (fake->runner_made)
+        pthread_join(fake->runner, NULL);
+    web_close(web);
+    events_close(fake->events);
+    free(fake);
+    return 0;
+}
