@@ -14,21 +14,67 @@
 /* CS set-up and hold around a frame: a clock or so of the pads, ours. */
 #define CS_OVERHEAD_NS 100
 #define HZ_MIN         1.0
+/* A long run's charge is handed over in slices, so that an abort ends it. */
+#define SLICE_NS (20 * NS_PER_MS)
+
+struct slices {
+    uint64_t run; /* its number */
+    double coulomb_per_ns;
+    int64_t next_ns, end_ns; /* next_ns == end_ns: nothing is left */
+};
 
 struct bench_chip {
     struct adelia2 chip;
+    struct sim_loop *loop;
+    struct slices slices[A2_RAILS];
+    uint64_t timer; /* of the next slices; 0: none */
     struct world *world;
     struct world_net *net[A2_RAILS]; /* NULL: the fixture does not wire it, it stays at 0 V */
     struct world_net *atb;
     bool in_world; /* the world is calling: it asks for currents again by itself */
 };
 
+/* Charges what one rail's run draws until limit_ns; false when nothing is left behind that. */
+static bool hand_over_rail(struct bench_chip *bc, int rail, int64_t limit_ns)
+{
+    struct slices *s = &bc->slices[rail];
+    int64_t t1_ns = s->end_ns < limit_ns ? s->end_ns : limit_ns;
+
+    if (s->run == bc->chip.stopped_run) /* what it has not done costs nothing */
+        s->next_ns = s->end_ns;
+    if (t1_ns > s->next_ns) {
+        world_charge(bc->world, bc->net[rail], s->coulomb_per_ns * (double)(t1_ns - s->next_ns), s->next_ns,
+                     t1_ns);
+        s->next_ns = t1_ns;
+    }
+    return s->next_ns < s->end_ns;
+}
+
+static void hand_over(void *context, int64_t now_ns)
+{
+    struct bench_chip *bc = context;
+    bool more = false;
+
+    for (int rail = 0; rail < A2_RAILS; rail++)
+        more |= hand_over_rail(bc, rail, now_ns + SLICE_NS);
+    bc->timer = more ? sim_at(bc->loop, now_ns + SLICE_NS, hand_over, bc) : 0;
+}
+
 static void on_charge(void *context, enum a2_rail rail, double coulomb, int64_t t0_ns, int64_t t1_ns)
 {
     struct bench_chip *bc = context;
 
-    if (bc->net[rail] != NULL)
+    if (bc->net[rail] == NULL)
+        return;
+    if (t1_ns - t0_ns <= SLICE_NS) {
         world_charge(bc->world, bc->net[rail], coulomb, t0_ns, t1_ns);
+        return;
+    }
+    (void)hand_over_rail(bc, (int)rail, CLOCK_NEVER); /* the run before, where a timer came late */
+    bc->slices[rail] =
+        (struct slices){ bc->chip.run_number, coulomb / (double)(t1_ns - t0_ns), t0_ns, t1_ns };
+    if (bc->timer == 0)
+        bc->timer = sim_at(bc->loop, t0_ns, hand_over, bc);
 }
 
 static double on_atb_volt(void *context)
@@ -58,6 +104,7 @@ static int adelia2_open(const struct chip_setup *setup, void **ret_chip, struct 
     if (bc == NULL)
         return error_set(err, ERR_MEMORY, "simulated chip: out of memory");
     bc->world = setup->world;
+    bc->loop = setup->loop;
     for (int rail = 0; rail < A2_RAILS; rail++)
         bc->net[rail] = world_net_find(setup->world, adelia2_rail_name[rail]);
     bc->atb = world_net_find(setup->world, "ATB0");
@@ -69,7 +116,11 @@ static int adelia2_open(const struct chip_setup *setup, void **ret_chip, struct 
 
 static void adelia2_close(void *chip)
 {
-    free(chip);
+    struct bench_chip *bc = chip;
+
+    if (bc != NULL && bc->timer != 0)
+        sim_cancel(bc->loop, bc->timer);
+    free(bc);
 }
 
 /* Rails settle without a call for every millivolt: look at them whenever it matters. */

@@ -199,8 +199,9 @@ struct adelia2 {
     bool reset_armed; /* the transaction before was 66 */
 
     struct adelia2_run run;
-    uint64_t run_number; /* since the model was opened: keys the noise, never repeats */
-    double timing_error; /* probability per partial sum in this run */
+    uint64_t run_number;  /* since the model was opened: keys the noise, never repeats */
+    uint64_t stopped_run; /* number of the last one that did not come to its end */
+    double timing_error;  /* probability per partial sum in this run */
     struct adelia2_events events;
 
     double energy_j[A2_RAILS]; /* dynamic, since reset */
@@ -271,6 +272,8 @@ double adelia2_power_timing_error(const struct adelia2 *chip, double clock_hz);
 bool adelia2_power_low(const struct adelia2 *chip);
 /* Draws the energy of chip->events over [t0, t1]. */
 void adelia2_power_spend(struct adelia2 *chip, int64_t t0_ns, int64_t t1_ns, double repeats);
+/* A run that was stopped early: takes this share of its energy back. */
+void adelia2_power_refund(struct adelia2 *chip, double share);
 void adelia2_power_spi(struct adelia2 *chip, size_t bytes, int64_t t0_ns, int64_t t1_ns);
 bool adelia2_power_atb(const struct adelia2 *chip, double *ret_volt, double *ret_ohm);
 /* TEMP register, 0.1 C. */

@@ -214,6 +214,14 @@ void adelia2_power_spend(struct adelia2 *chip, int64_t t0_ns, int64_t t1_ns, dou
     spend(chip, A2_VDDM, E_DMEM_J * events->dmem_bytes * repeats, A2_VDD_NOM_V, t0_ns, t1_ns);
 }
 
+void adelia2_power_refund(struct adelia2 *chip, double share)
+{
+    for (int rail = 0; rail < A2_RAILS; rail++) {
+        chip->energy_j[rail] -= share * chip->run_energy_j[rail];
+        chip->run_energy_j[rail] *= 1.0 - share;
+    }
+}
+
 void adelia2_power_spi(struct adelia2 *chip, size_t bytes, int64_t t0_ns, int64_t t1_ns)
 {
     double before = chip->run_energy_j[A2_VDDIO];

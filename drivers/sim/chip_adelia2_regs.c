@@ -132,6 +132,10 @@ void adelia2_regs_stop(struct adelia2 *chip, uint32_t err, int64_t now_ns)
     if (!chip->run.active)
         return;
     chip->run.active = false;
+    chip->stopped_run = chip->run_number;
+    if (chip->run.end_ns != CLOCK_NEVER && chip->run.end_ns > chip->run.start_ns)
+        adelia2_power_refund(chip, (double)(chip->run.end_ns - now_ns) /
+                                       (double)(chip->run.end_ns - chip->run.start_ns));
     chip->err |= err;
     chip->done = err != 0; /* an abort is no end */
     if (chip->run.counts && now_ns > chip->run.start_ns)
@@ -215,9 +219,11 @@ static void extin(struct adelia2 *chip, uint32_t units, uint32_t command, int64_
 
 void adelia2_regs_reset(struct adelia2 *chip)
 {
-    if (chip->run.active)
+    if (chip->run.active) {
+        chip->stopped_run = chip->run_number;
         for (int i = 0; i < A2_APUS; i++)
             chip->apu[i].data = chip->apu[i].before;
+    }
     memset(&chip->run, 0, sizeof chip->run);
     chip->clkdiv = chip->err = chip->irqen = chip->infcnt = chip->pwren = chip->testmux = 0;
     chip->scratch = chip->repeat = chip->brk = chip->bist = 0;

@@ -302,6 +302,12 @@ static void test_energy(void **state)
     assert_true(q[A2_VDDIO] > 0);
     /* START frame, its bytes at 20 MHz, then cycles at 100 MHz. */
     assert_true(rig.chip->run.end_ns - start_ns == (12 + 3) * 400 + (int64_t)rig.chip->cycles * 10);
+    /* Half of a run costs half. */
+    rig_poke(&rig, G(0x48), 1000);
+    rig_poke(&rig, G(CTRL), 1);
+    rig.now_ns = rig.chip->run.start_ns + (rig.chip->run.end_ns - rig.chip->run.start_ns) / 2;
+    rig_poke(&rig, G(CTRL), 2);
+    assert_true(fabs(rig.chip->run_energy_j[A2_VDDD] / (1000 * q[A2_VDDD] * 0.8) - 0.5) < 1e-3);
     /* Quadratic in the supply, linear in REPEAT. */
     memset(rig.charge_c, 0, sizeof rig.charge_c);
     rig_rails(&rig, 0.9);
