@@ -42,6 +42,8 @@ class Daemon:
         if method == "POST":
             headers.setdefault("Content-Type", "application/json")
             body = json.dumps(body if body is not None else {})
+        else:
+            body = None
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         data = answer.read()
@@ -53,19 +55,19 @@ class Daemon:
         assert answer.status == status, (path, answer.status, data)
         return json.loads(data)
 
-    def raw(self, data, wait=5):
+    def raw(self, data, wait=5, silence=0.2):
         """Sends bytes as they are; returns all that comes back until the server closes or falls silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait * SCALE) as s:
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
             out = b""
             try:
+                s.sendall(data)
                 while True:
                     piece = s.recv(65536)
                     if not piece:
                         return out
                     out += piece
-            except (TimeoutError, ConnectionResetError):
+                    s.settimeout(silence * SCALE)
+            except (TimeoutError, ConnectionResetError, BrokenPipeError):
                 return out
 
 
