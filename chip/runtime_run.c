@@ -503,8 +503,9 @@ static int infer_batch(struct chip *chip, const struct chip_program *program, co
 {
     int rc = wire_send(chip, err);
 
-    /* A run outlasted its time: what follows it in the batch was refused. */
-    bool disturbed = rc == ERR_CONFLICT;
+    /* A run outlasted its time, and what follows it in the batch was refused; or the link is too noisy for so
+     * many transactions at once. One at a time may still do. */
+    bool disturbed = rc == ERR_CONFLICT || rc == ERR_LINK || rc == ERR_GARBAGE;
     if (rc && !disturbed)
         return rc;
     if (disturbed)

@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * fixture_chip: an ideal adelia2 behind a struct spi_bus, for the tests of chip/: decodes frames and executes
+ * instruction words, both written here from docs/chip-adelia2.md alone. It can misbehave on demand. (The
+ * simulator's chip is another program, with another author; this one is small, has no physics, and lives in
+ * the test's own process.)
+ */
+#ifndef TESTS_UNIT_FIXTURE_CHIP_H
+#define TESTS_UNIT_FIXTURE_CHIP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "instruments/spi.h"
+
+struct fake_core {
+    uint8_t imem[1024], wmem[8192], dmem[8192], xbar[8192], bnp[256], adct[256], psum_bytes[256], trace[1024];
+    int32_t psum[64];
+    uint8_t vector[2048];
+    uint32_t enable, adc, extsum, extsq, traceptr, cnt[4];
+    int reg[28], pc, loop_from, loop_to, loop_left, y, x, window, layer, mvm;
+    bool halted;
+    int64_t time;
+    int token[6], token_time_head[6];
+    int64_t token_time[6][4096];
+    int token_tail[6];
+};
+
+struct fake_chip {
+    struct fake_core core[6];
+    uint32_t ctrl, err, irqen, pwren, testmux, scratch, repeat, brk, bist, infcnt;
+    int64_t cycles, run_end_ns, now_ns;
+    bool done, reset_armed;
+    int ext_input_code; /* what every conversion of the test input gives */
+    /* Misbehaviour. */
+    bool silent;          /* MISO floats high */
+    bool hang;            /* RUN never clears */
+    bool ignore_start;    /* says yes, does nothing */
+    double slow;          /* runs take this many times longer; 0 = 1 */
+    int corrupt_every;    /* every n-th reply has a flipped bit */
+    int corrupt_commands; /* every n-th command arrives with a flipped bit */
+    int analog_offset;    /* added to every converter code: a chip that is off */
+    long transactions, bytes;
+    int break_owner;
+};
+
+static inline uint8_t fake_crc8(const uint8_t *p, size_t n)
+{
+    uint8_t crc = 0;
+
+    while (n--) {
+        uint8_t byte = *p++;
+        for (int i = 7; i >= 0; i--) {
+            int top = (crc >> 7) ^ (byte >> i & 1);
+            crc = (uint8_t)(crc << 1);
+            if (top)
+                crc ^= 0x07;
+        }
+    }
+    return crc;
+}
+
+static inline uint16_t fake_crc16(const uint8_t *p, size_t n)
+{
+    uint16_t crc = 0xFFFF;
+
+    while (n--) {
+        uint8_t byte = *p++;
+        for (int i = 7; i >= 0; i--) {
+            int top = (crc >> 15) ^ (byte >> i & 1);
+            crc = (uint16_t)(crc << 1);
+            if (top)
+                crc ^= 0x1021;
+        }
+    }
+    return crc;
+}
+
+/* ---- Execution ---- */
+
+static inline int fake_cell(const struct fake_core *c, int row, int column)
+{
+    int byte = c->xbar[row * 32 + column / 2], nibble = column & 1 ? byte >> 4 : byte & 15;
+
+    if (nibble & 8)
+        return 0;
+    return nibble & 4 ? (nibble & 7) - 8 : nibble & 7;
+}
+
+static inline int fake_code(struct fake_chip *f, struct fake_core *c, int row0, int rows, int column,
+                            const uint8_t *x)
+{
+    int bits = (int)(c->adc & 15), gain = 1 << (c->adc >> 4 & 3), half = 1 << (bits - 1);
+    double fsi = 464.0 * 255;
+    int64_t s = 0;
+
+    if (f->bist & 1)
+        return (int)(((f->bist >> 16) + 37U * (unsigned)column + 11U * (unsigned)c->mvm) % (1U << bits)) -
+               half;
+    if (!(f->pwren & 0x100) || (gain > 1 && !(f->pwren & 0x200)))
+        return 0;
+    for (int r = 0; r < rows; r++)
+        s += x[r] * fake_cell(c, row0 + r, column);
+    /* Exact in double: all below 2^53, and the divisor's halves are compared as integers by floor. */
+    double t = (double)s * gain * (1 << bits) + fsi;
+    int64_t q = (int64_t)(t / (2 * fsi));
+    while ((double)q * 2 * fsi > t)
+        q--;
+    while ((double)(q + 1) * 2 * fsi <= t)
+        q++;
+    q += f->analog_offset;
+    if (q < -half || q > half - 1)
+        c->cnt[2]++;
+    return (int)(q < -half ? -half : q > half - 1 ? half - 1 : q);
+}
+
+static inline int32_t fake_sat(int64_t v)
+{
+    return (int32_t)(v > 536870911 ? 536870911 : v < -536870912 ? -536870912 : v);
+}
+
+static inline void fake_mvm(struct fake_chip *f, struct fake_core *c)
+{
+    int *g = c->reg;
+
+    for (int j = 0; j < g[18]; j++) {
+        int64_t sum = c->psum[g[20] + j];
+        for (int k = 0; k < g[19]; k++) {
+            int code = fake_code(f, c, g[16], g[15], g[17] + j * g[19] + k, c->vector + g[14]);
+            int at = (int)c->traceptr;
+            c->trace[2 * at] = (uint8_t)((unsigned)code >> 8);
+            c->trace[2 * at + 1] = (uint8_t)code;
+            c->traceptr = (c->traceptr + 1) % 512;
+            c->cnt[1]++;
+            sum += (int64_t)code * (1 << (3 * k));
+        }
+        c->psum[g[20] + j] = fake_sat(sum);
+    }
+    c->mvm++;
+    c->cnt[0]++;
+}
+
+static inline void fake_bn(struct fake_core *c)
+{
+    int *g = c->reg;
+
+    for (int j = 0; j < g[18]; j++) {
+        const uint8_t *e = c->bnp + 4 * (g[21] + j);
+        int16_t scale = (int16_t)(e[0] << 8 | e[1]);
+        int shift = e[2];
+        int8_t bias = (int8_t)e[3];
+        __int128 t = (__int128)c->psum[g[20] + j] * scale;
+        if (shift)
+            t = (t + ((__int128)1 << (shift - 1))) >> shift;
+        int64_t y = (int64_t)t + bias;
+        uint8_t *out = c->dmem + g[11] + c->window * g[12] + j * (g[13] ? 2 : 1);
+        if (g[13]) {
+            y = y < -32768 ? -32768 : y > 32767 ? 32767 : y;
+            out[0] = (uint8_t)((uint64_t)y >> 8);
+            out[1] = (uint8_t)y;
+        } else {
+            out[0] = (uint8_t)(y < 0 ? 0 : y > 255 ? 255 : y);
+        }
+    }
+}
+
+static inline void fake_gather(struct fake_core *c)
+{
+    int *g = c->reg, n = 0;
+
+    for (int ky = 0; ky < g[4]; ky++) {
+        for (int kx = 0; kx < g[5]; kx++) {
+            for (int ch = 0; ch < g[3]; ch++) {
+                int y = c->y * g[6] - g[8] + ky, x = c->x * g[7] - g[9] + kx;
+                bool in = y >= 0 && y < g[1] && x >= 0 && x < g[2];
+                c->vector[n++] = in ? c->dmem[g[0] + (y * g[2] + x) * g[3] + ch] : 0;
+            }
+        }
+    }
+}
+
+/* 1 done, 0 waits, 2 the run ends (break), negative: illegal. */
+static inline int fake_step(struct fake_chip *f, int index)
+{
+    struct fake_core *c = &f->core[index];
+    const uint8_t *w = c->imem + 4 * c->pc;
+    int op = w[0], a = w[1], imm = w[2] << 8 | w[3], bits = (int)(c->adc & 15), *g = c->reg, result = 1;
+    int64_t cost = 1;
+
+    switch (op) {
+    case 0:
+        break;
+    case 1:
+        memcpy(c->xbar, c->wmem, sizeof c->xbar);
+        cost += 2048;
+        break;
+    case 2:
+        g[a] = imm;
+        break;
+    case 3:
+        c->x = c->y = c->window = 0;
+        break;
+    case 4:
+        fake_gather(c);
+        cost += (g[4] * g[5] * g[3] + 7) / 8;
+        break;
+    case 5:
+        memset(c->psum + g[20], 0, (size_t)g[18] * 4);
+        break;
+    case 6:
+        fake_mvm(f, c);
+        cost += 16 + 2 * bits;
+        break;
+    case 7:
+        fake_bn(c);
+        cost += g[18];
+        if (f->brk >> 31 && (int)(f->brk >> 24 & 127) == c->layer && (int)(f->brk & 0xFFFF) == c->window) {
+            c->time += cost;
+            return 2;
+        }
+        break;
+    case 8:
+        c->window++;
+        if (++c->x == g[10]) {
+            c->x = 0;
+            c->y++;
+        }
+        break;
+    case 9:
+        c->loop_from = c->pc + 1;
+        c->loop_to = c->pc + 1 + a;
+        c->loop_left = imm;
+        break;
+    case 10:
+        for (int i = 0; i < g[27]; i++)
+            memcpy(f->core[a].dmem + g[24] + i * g[25], c->dmem + g[22] + i * g[23], (size_t)g[26]);
+        cost += (g[26] * g[27] + 3) / 4;
+        break;
+    case 11:
+        for (int i = g[20]; i < g[20] + g[18]; i++)
+            f->core[a].psum[i] = fake_sat((int64_t)f->core[a].psum[i] + c->psum[i]);
+        cost += g[18];
+        break;
+    case 12:
+        f->core[a].token_time[index][f->core[a].token_tail[index]++ % 4096] = c->time + 1;
+        f->core[a].token[index]++;
+        break;
+    case 13:
+        if (c->token[a] == 0)
+            return 0;
+        c->token[a]--;
+        if (c->time < c->token_time[a][c->token_time_head[a] % 4096])
+            c->time = c->token_time[a][c->token_time_head[a] % 4096];
+        c->token_time_head[a]++;
+        break;
+    case 14:
+        c->layer = imm;
+        break;
+    case 15:
+        c->halted = true;
+        break;
+    default:
+        return -1;
+    }
+    c->time += cost;
+    c->pc++;
+    if (c->loop_left > 0 && c->pc == c->loop_to && --c->loop_left > 0)
+        c->pc = c->loop_from;
+    (void)result;
+    return 1;
+}
+
+static inline bool fake_takes_part(const struct fake_chip *f, int i)
+{
+    return f->core[i].enable & 1 && f->pwren >> i & 1;
+}
+
+static inline void fake_begin(struct fake_chip *f)
+{
+    for (int i = 0; i < 6; i++) {
+        struct fake_core *c = &f->core[i];
+        memset(c->reg, 0, sizeof c->reg);
+        memset(c->token, 0, sizeof c->token);
+        memset(c->token_time_head, 0, sizeof c->token_time_head);
+        memset(c->token_tail, 0, sizeof c->token_tail);
+        memset(c->cnt, 0, sizeof c->cnt);
+        c->pc = c->loop_left = c->mvm = 0;
+        c->time = 0;
+        c->halted = false;
+    }
+}
+
+/* Cores take turns of one instruction, so that every wrong assumption about who comes first has its chance.
+ */
+static inline void fake_execute(struct fake_chip *f)
+{
+    bool ended = false;
+
+    fake_begin(f);
+    while (!ended) {
+        int progress = 0, running = 0;
+        for (int i = 0; i < 6 && !ended; i++) {
+            if (!fake_takes_part(f, i) || f->core[i].halted)
+                continue;
+            running++;
+            int rc = fake_step(f, i);
+            progress += rc != 0;
+            if (rc < 0)
+                f->err |= 4;
+            ended = rc < 0 || rc == 2;
+        }
+        if (!running)
+            break;
+        if (!progress) {
+            f->err |= 8;
+            ended = true;
+        }
+    }
+    f->cycles = 0;
+    for (int i = 0; i < 6; i++) {
+        if (fake_takes_part(f, i) && f->core[i].time > f->cycles)
+            f->cycles = f->core[i].time;
+    }
+    f->infcnt++;
+}
+
+static inline bool fake_running(const struct fake_chip *f)
+{
+    return f->hang ? f->run_end_ns != 0 : f->now_ns < f->run_end_ns;
+}
+
+static inline void fake_start(struct fake_chip *f)
+{
+    if (f->ignore_start)
+        return;
+    fake_execute(f);
+    f->done = true;
+    double period_ns = 10.0 * (1 + (f->ctrl >> 4 & 15));
+    f->run_end_ns = f->now_ns + (int64_t)((double)f->cycles * period_ns * (f->slow > 0 ? f->slow : 1));
+}
+
+/* ---- Registers ---- */
+
+static inline uint32_t fake_csr_read(const struct fake_chip *f, uint32_t a)
+{
+    bool run = fake_running(f);
+
+    switch (a) {
+    case 0x00:
+        return 0x41440201;
+    case 0x04:
+        return 1;
+    case 0x08:
+        return f->ctrl;
+    case 0x0C:
+        return (run ? 1U : 0U) | (f->done && !run ? 2U : 0U) | (f->err ? 4U : 0U);
+    case 0x10:
+        return f->err;
+    case 0x14:
+        return f->irqen;
+    case 0x18:
+        return (uint32_t)f->cycles;
+    case 0x20:
+        return f->infcnt;
+    case 0x24:
+        return f->pwren;
+    case 0x28:
+        return f->testmux;
+    case 0x30:
+        return 0xFCE; /* -5.0 C */
+    case 0x3C:
+        return f->scratch;
+    case 0x40:
+        return 7U << 16 | 3U << 8;
+    case 0x44:
+        return 12U << 24 | 34U << 16 | 567;
+    case 0x48:
+        return f->repeat ? f->repeat : 1;
+    case 0x4C:
+        return f->brk;
+    case 0x50:
+        return f->bist;
+    default:
+        return 0;
+    }
+}
+
+/* Status bits of the write. */
+static inline int fake_csr_write(struct fake_chip *f, uint32_t a, uint32_t v)
+{
+    switch (a) {
+    case 0x08:
+        f->ctrl = v & 0xF0;
+        if (v & 2)
+            f->run_end_ns = 0;
+        if (v & 1)
+            fake_start(f);
+        return 0;
+    case 0x10:
+        f->err &= ~v;
+        return 0;
+    case 0x14:
+        f->irqen = v;
+        return 0;
+    case 0x24:
+        f->pwren = v;
+        return 0;
+    case 0x28:
+        f->testmux = v;
+        return 0;
+    case 0x3C:
+        f->scratch = v;
+        return 0;
+    case 0x48:
+        f->repeat = v;
+        return 0;
+    case 0x4C:
+        f->brk = v;
+        return 0;
+    case 0x50:
+        f->bist = v;
+        return 0;
+    default:
+        return 8;
+    }
+}
+
+static inline uint32_t fake_core_read(const struct fake_core *c, uint32_t a)
+{
+    switch (a) {
+    case 0x00:
+        return c->enable;
+    case 0x0C:
+        return c->adc;
+    case 0x30:
+    case 0x34:
+    case 0x38:
+    case 0x3C:
+        return c->cnt[(a - 0x30) / 4];
+    case 0x44:
+        return c->extsum;
+    case 0x48:
+        return c->extsq;
+    case 0x4C:
+        return c->traceptr;
+    default:
+        return 0;
+    }
+}
+
+static inline int fake_core_write(struct fake_chip *f, struct fake_core *c, uint32_t a, uint32_t v)
+{
+    int n = (int)(v >> 8 & 0x3FF);
+
+    switch (a) {
+    case 0x00:
+        c->enable = v;
+        return 0;
+    case 0x0C:
+        c->adc = v;
+        return 0;
+    case 0x40:
+        if (!(f->testmux >> 16 & 1))
+            return 8;
+        c->extsum = (uint32_t)(n * f->ext_input_code);
+        c->extsq = (uint32_t)(n * f->ext_input_code * f->ext_input_code);
+        f->run_end_ns = f->now_ns + 400LL * n;
+        return 0;
+    case 0x4C:
+        c->traceptr = 0;
+        memset(c->trace, 0, sizeof c->trace);
+        return 0;
+    default:
+        return 8;
+    }
+}
+
+static inline uint8_t *fake_memory(struct fake_core *c, int region, uint32_t *size, bool *read_only)
+{
+    static const struct {
+        size_t offset;
+        uint32_t size;
+        bool read_only;
+    } regions[9] = { { 0, 0, false },
+                     { offsetof(struct fake_core, imem), 1024, false },
+                     { offsetof(struct fake_core, wmem), 8192, false },
+                     { offsetof(struct fake_core, dmem), 8192, false },
+                     { offsetof(struct fake_core, xbar), 8192, true },
+                     { offsetof(struct fake_core, bnp), 256, false },
+                     { offsetof(struct fake_core, adct), 256, false },
+                     { offsetof(struct fake_core, psum_bytes), 256, true },
+                     { offsetof(struct fake_core, trace), 1024, true } };
+
+    if (region < 1 || region > 8)
+        return NULL;
+    *size = regions[region].size;
+    *read_only = regions[region].read_only;
+    return (uint8_t *)c + regions[region].offset;
+}
+
+/* Status bits; data big-endian. */
+static inline int fake_access(struct fake_chip *f, uint32_t address, int words, uint8_t *data, bool write)
+{
+    int target = (int)(address >> 20), region = (int)(address >> 16 & 15), status = 0;
+    uint32_t offset = address & 0xFFFF, size = 256;
+    bool read_only = false;
+
+    if (target > 6 || offset % 4)
+        return 4;
+    uint8_t *memory = target ? fake_memory(&f->core[target - 1], region, &size, &read_only) : NULL;
+    if (region && !memory)
+        return 4;
+    if (offset + 4 * (uint32_t)words > size)
+        return 4;
+    if (write && region && fake_running(f)) {
+        f->err |= 1;
+        return 8;
+    }
+    if (write && read_only)
+        return 8;
+    if (memory && region == 7) {
+        for (int i = 0; i < 64; i++) {
+            for (int b = 0; b < 4; b++)
+                memory[4 * i + b] = (uint8_t)((uint32_t)f->core[target - 1].psum[i] >> (24 - 8 * b));
+        }
+    }
+    for (int i = 0; i < words; i++, offset += 4, data += 4) {
+        if (memory) {
+            memcpy(write ? memory + offset : data, write ? data : memory + offset, 4);
+        } else if (write) {
+            uint32_t v = (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
+            status |=
+                target ? fake_core_write(f, &f->core[target - 1], offset, v) : fake_csr_write(f, offset, v);
+        } else {
+            uint32_t v = target ? fake_core_read(&f->core[target - 1], offset) : fake_csr_read(f, offset);
+            for (int b = 0; b < 4; b++)
+                data[b] = (uint8_t)(v >> (24 - 8 * b));
+        }
+    }
+    return status;
+}
+
+/* ---- Frames ---- */
+
+static inline void fake_frame(struct fake_chip *f, const uint8_t *tx, size_t n, uint8_t *rx)
+{
+    uint8_t data[1024] = { 0 };
+    bool armed = f->reset_armed;
+    int status = 0xA0 | (fake_running(f) ? 1 : 0);
+
+    f->reset_armed = n == 1 && tx[0] == 0x66;
+    rx[0] = 0xFF;
+    if (n == 1 && tx[0] == 0x99 && armed) {
+        f->err = f->pwren = f->testmux = f->ctrl = f->brk = f->bist = f->repeat = 0;
+        f->run_end_ns = 0;
+        f->done = false;
+        rx[1] = 0xA0;
+        rx[2] = fake_crc8(rx + 1, 1);
+        return;
+    }
+    if (n < 6 || (tx[0] != 0x0B && tx[0] != 0x02)) {
+        rx[1] = (uint8_t)(status | 16);
+        rx[2] = fake_crc8(rx + 1, 1);
+        return;
+    }
+    uint32_t address = (uint32_t)tx[1] << 16 | (uint32_t)tx[2] << 8 | tx[3];
+    int words = tx[4] + 1;
+    bool bad = fake_crc8(tx, 5) != tx[5];
+    if (tx[0] == 0x02) {
+        size_t bytes = 4 * (size_t)words;
+        uint16_t crc = bad || n != 6 + bytes + 2 ? 0 : (uint16_t)(tx[6 + bytes] << 8 | tx[7 + bytes]);
+        bad = bad || n != 6 + bytes + 2 || fake_crc16(tx + 6, bytes) != crc;
+        if (bad) {
+            f->err |= 2;
+            status |= 2;
+        } else {
+            memcpy(data, tx + 6, bytes);
+            status |= fake_access(f, address, words, data, true);
+        }
+        rx[1] = (uint8_t)status;
+        rx[2] = fake_crc8(rx + 1, 1);
+        return;
+    }
+    if (bad)
+        status |= 2;
+    else
+        status |= fake_access(f, address, words, data, false);
+    rx[1] = (uint8_t)status;
+    memcpy(rx + 2, data, 4 * (size_t)words);
+    uint16_t crc = fake_crc16(rx + 1, 1 + 4 * (size_t)words);
+    rx[2 + 4 * words] = (uint8_t)(crc >> 8);
+    rx[3 + 4 * words] = (uint8_t)crc;
+}
+
+static inline int fake_batch(void *context, const struct spi_transfer *t, int count, struct error *err)
+{
+    struct fake_chip *f = context;
+    size_t total = 0;
+
+    for (int i = 0; i < count; i++)
+        total += (size_t)t[i].tx_len + t[i].rx_len;
+    if (count > SPI_BATCH_MAX || total > SPI_BATCH_BYTES)
+        return error_set(err, ERR_RANGE, "batch too large");
+    for (int i = 0; i < count; i++) {
+        uint8_t rx[2048], tx[2048];
+        if (t[i].tx_len > SPI_TX_MAX || t[i].rx_len > SPI_RX_MAX)
+            return error_set(err, ERR_RANGE, "transfer too large");
+        memset(rx, 0xFF, sizeof rx);
+        memcpy(tx, t[i].tx, t[i].tx_len);
+        f->transactions++;
+        f->bytes += t[i].tx_len + t[i].rx_len;
+        if (f->corrupt_commands && f->transactions % f->corrupt_commands == 0)
+            tx[t[i].tx_len - 1] ^= 0x10;
+        if (!f->silent)
+            fake_frame(f, tx, t[i].tx_len, rx);
+        if (f->corrupt_every && t[i].rx_len > 2 && f->transactions % f->corrupt_every == 0)
+            rx[2] ^= 0x04;
+        if (t[i].rx_len)
+            memcpy(t[i].rx, rx, t[i].rx_len);
+        f->now_ns += 400LL * (t[i].tx_len + t[i].rx_len) + 1000LL * t[i].delay_us;
+    }
+    return 0;
+}
+
+static inline int64_t fake_now(void *context)
+{
+    return ((struct fake_chip *)context)->now_ns;
+}
+
+static inline int fake_wait(void *context, int64_t duration_ns, struct error *err)
+{
+    (void)err;
+    ((struct fake_chip *)context)->now_ns += duration_ns;
+    return 0;
+}
+
+static inline struct spi_bus fake_bus(struct fake_chip *f)
+{
+    return (struct spi_bus){ .context = f,
+                             .batch = fake_batch,
+                             .now = fake_now,
+                             .wait = fake_wait,
+                             .clock_hz = 20e6,
+                             .tx_max = SPI_TX_MAX,
+                             .rx_max = SPI_RX_MAX };
+}
+
+#endif
