@@ -19,6 +19,7 @@
 struct fake_core {
     uint8_t imem[1024], wmem[8192], dmem[8192], xbar[8192], bnp[256], adct[256], psum_bytes[256], trace[1024];
     int32_t psum[64];
+    int8_t cell[64][256]; /* of xbar, decoded: [column][row] */
     uint8_t vector[2048];
     uint32_t enable, adc, extsum, extsq, traceptr, cnt[4];
     int reg[28], pc, loop_from, loop_to, loop_left, y, x, window, layer, mvm;
@@ -90,6 +91,14 @@ static inline int fake_cell(const struct fake_core *c, int row, int column)
     return nibble & 4 ? (nibble & 7) - 8 : nibble & 7;
 }
 
+static inline void fake_decode_cells(struct fake_core *c)
+{
+    for (int row = 0; row < 256; row++) {
+        for (int column = 0; column < 64; column++)
+            c->cell[column][row] = (int8_t)fake_cell(c, row, column);
+    }
+}
+
 static inline int fake_code(struct fake_chip *f, struct fake_core *c, int row0, int rows, int column,
                             const uint8_t *x)
 {
@@ -103,7 +112,7 @@ static inline int fake_code(struct fake_chip *f, struct fake_core *c, int row0, 
     if (!(f->pwren & 0x100) || (gain > 1 && !(f->pwren & 0x200)))
         return 0;
     for (int r = 0; r < rows; r++)
-        s += x[r] * fake_cell(c, row0 + r, column);
+        s += x[r] * c->cell[column][row0 + r];
     /* Exact in double: all below 2^53, and the divisor's halves are compared as integers by floor. */
     double t = (double)s * gain * (1 << bits) + fsi;
     int64_t q = (int64_t)(t / (2 * fsi));
@@ -195,6 +204,7 @@ static inline int fake_step(struct fake_chip *f, int index)
         break;
     case 1:
         memcpy(c->xbar, c->wmem, sizeof c->xbar);
+        fake_decode_cells(c);
         cost += 2048;
         break;
     case 2:
