@@ -65,7 +65,7 @@ const char *dialect_command_name(int command)
 static bool looks_like_query(const char *text, bool *ret_mixed)
 {
     int queries = 0, sets = 0;
-    for (const char *part = text; part && *part; part = strchr(part, ';'), part += part ? 1 : 0) {
+    for (const char *part = text; *part; part += strcspn(part, ";"), part += *part == ';') {
         size_t header = strcspn(part, " \t;");
         if (header > 0 && part[header - 1] == '?')
             queries++;
