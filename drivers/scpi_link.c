@@ -5,6 +5,7 @@
 #include "drivers/scpi_link.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,11 +148,11 @@ bool scpi_number(const char *text, double *ret_value)
             return true;
         }
     }
-    if (n == 0 || !(isdigit((unsigned char)text[0]) || strchr("+-.", text[0])))
-        return false; /* strtod alone would take "inf" and "0x" for instruments' words */
+    if (n == 0 || strspn(text, "0123456789+-.eE") < n)
+        return false; /* strtod alone would take "inf", "nan" and "0x1F" for numbers of 488.2 */
     char *end;
     double value = strtod(text, &end);
-    if ((size_t)(end - text) != n)
+    if ((size_t)(end - text) != n || !isfinite(value))
         return false;
     *ret_value = value;
     return true;
