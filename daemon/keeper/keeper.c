@@ -325,8 +325,28 @@ static int adopted_barrier(const struct bench_file *file, const struct bench_cha
     return barrier;
 }
 
+static void adopt_one(struct keeper *keeper, const struct call *call, int channel)
+{
+    const struct message *m = &call->request.message;
+    if (atomic_load(&call->state) != CALL_DONE)
+        return;
+    if (m->code) {
+        log_error("reading the outputs at start", &call->request.error);
+        return;
+    }
+    if (!(m->flags & MESSAGE_ON))
+        return;
+    const struct bench_channel *ch = &keeper->file->channel[channel];
+    int barrier = adopted_barrier(keeper->file, ch);
+    struct undo_step step = {
+        .kind = UNDO_OUTPUT_OFF, .channel = channel, .barrier = barrier, .emergency_barrier = barrier
+    };
+    undo_add(&keeper->undo, &step, NULL);
+    log_warning("%s was found switched on: adopted", ch->name);
+}
+
 /* Reads which outputs are on; whatever is gets an undo, so that it can be switched off in a sensible order.
- */
+ * The pins of a bridge cannot be read: where an output is on they are taken for driven. */
 static void adopt(struct keeper *keeper)
 {
     struct call *call[BENCH_CHANNELS_MAX] = { NULL };
@@ -338,22 +358,16 @@ static void adopt(struct keeper *keeper)
     }
     wait_for(keeper, call, file->channel_count, 10 * step_limit_ns());
     for (int i = 0; i < file->channel_count; i++) {
-        if (!call[i])
-            continue;
-        const struct message *m = &call[i]->request.message;
-        bool done = atomic_load(&call[i]->state) == CALL_DONE;
-        if (done && m->code)
-            log_error("reading the outputs at start", &call[i]->request.error);
-        else if (done && m->flags & MESSAGE_ON) {
-            int barrier = adopted_barrier(file, &file->channel[i]);
-            struct undo_step step = {
-                .kind = UNDO_OUTPUT_OFF, .channel = i, .barrier = barrier, .emergency_barrier = barrier
-            };
-            undo_add(&keeper->undo, &step, NULL);
-            log_warning("%s was found switched on: adopted", file->channel[i].name);
-        }
+        if (call[i])
+            adopt_one(keeper, call[i], i);
         call_free(call[i]);
     }
+    struct undo_step pins = { .kind = UNDO_SPI_RELEASE,
+                              .channel = -1,
+                              .barrier = UNDO_BARRIER_MAX,
+                              .emergency_barrier = UNDO_BARRIER_MAX };
+    if (keeper->undo.count > 0 && file->spi_instrument >= 0)
+        undo_add(&keeper->undo, &pins, NULL);
 }
 
 static void load_last_safe(struct keeper *keeper)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright the nightbench authors
+#
+# keeper_lib: a world of its own for tests of the keeper: simulator, keeper and power_client as processes in a folder
+# that is removed at the end. The judge is the simulator's world.log, never what our programs say.
+set -u
+cd "${NB_ROOT:-$(dirname "$0")/../..}" || exit 2
+BIN=${NB_BIN:-$PWD/build/release}
+BENCH=configs/benches/sim-adelia2.json
+SCALE=${NB_TIME_SCALE:-1}
+work=$(mktemp -d /tmp/nb-keeper.XXXXXX)
+sim_pid="" keeper_pid="" client_pid=""
+FLAGS="-std=c17 -D_GNU_SOURCE -I. -O1 -g -pthread"
+
+# The emergency order is barriers too: inside one, any order. Every other step has a barrier of its own.
+ORDER="ATB0 - VBP VBN VREF VDDADC VDDA VDDM VDDD VDDIO"
+
+end() {
+    kill_one "$client_pid" KILL; kill_one "$keeper_pid" KILL; kill_one "$sim_pid" KILL
+    rm -rf "$work"
+}
+trap end EXIT
+kill_one() { [ -n "$1" ] && kill -"$2" "$1" 2>/dev/null; }
+say() { echo "ok: $*"; }
+die() {
+    echo "FAILED: $*"
+    for f in "$work"/*.out "$work/sim/world.log"; do [ -f "$f" ] && { echo "--- $f"; tail -25 "$f"; }; done
+    exit 1
+}
+
+# wait_until SECONDS COMMAND...: true as soon as the command is
+wait_until() {
+    local end=$(( ${EPOCHREALTIME/./} + $1 * SCALE * 1000000 ))
+    shift
+    until "$@"; do
+        [ ${EPOCHREALTIME/./} -gt $end ] && return 1
+        sleep 0.02
+    done
+}
+
+build_client() {
+    ${CC:-gcc} $FLAGS tests/fault/power_client.c "$BIN/libnightbench.a" -lcjson -lm -o "$work/power_client" ||
+        die "power_client does not compile"
+}
+start_sim() {
+    rm -rf "$work/sim"; mkdir -p "$work/sim"
+    setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --virtual --seed 1 >"$work/sim.out" 2>&1 &
+    sim_pid=$!
+    wait_until 5 grep -q READY "$work/sim.out" || die "the simulator does not start"
+}
+start_keeper() { # [PROGRAM]
+    setsid "${1:-$BIN/nightbench-keeper}" --bench $BENCH --socket "$work/keeper.sock" --links "$work/sim/links.json" \
+        --clock "$work/sim/clock.sock" >"$work/keeper.out" 2>&1 &
+    keeper_pid=$!
+    wait_until 5 grep -q READY "$work/keeper.out" || die "the keeper does not start"
+}
+start_client() { # [MODE]
+    "$work/power_client" $BENCH "$work/keeper.sock" "$work/sim/links.json" "$work/sim/clock.sock" "${1:-}" \
+        >"$work/client.out" 2>&1 &
+    client_pid=$!
+}
+powered() {
+    start_client "${1:-}"
+    wait_until 10 grep -q 'POWERED\|ERROR' "$work/client.out"
+    grep -q POWERED "$work/client.out" || die "the client did not power the chip"
+    [ "$(on_count)" = 10 ] || die "$(on_count) of 10 outputs are on"
+}
+stop_all() {
+    kill_one "$client_pid" KILL; kill_one "$keeper_pid" KILL; kill_one "$sim_pid" KILL
+    wait "$client_pid" "$keeper_pid" "$sim_pid" 2>/dev/null
+    client_pid="" keeper_pid="" sim_pid=""
+}
+safe() { "$BIN/nightbench-safe" "$@" --socket "$work/keeper.sock"; }
+
+# world.log: "t_ns kind device channel value net". The last word on every output and on the pins.
+switches() { awk '$2 == "output" || $2 == "pins" { print $5, $6 }' "$work/sim/world.log"; }
+on_count() { switches | awk '{ on[$2] = $1 } END { n = 0; for (k in on) n += on[k]; print n }'; }
+all_off() { [ "$(on_count)" = 0 ]; }
+off_order() { switches | awk '$1 == 1 { order = "" } $1 == 0 { order = order (order == "" ? "" : " ") $2 } END { print order }'; }
+damaged() { grep -q ' damage ' "$work/sim/world.log"; }
