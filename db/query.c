@@ -47,7 +47,7 @@ int query_select(struct query *query, struct sqlite3_stmt **ret_stmt, struct err
     if (code != 0)
         return code;
     va_start(args, types);
-    code = sql_bind_list(stmt, err, types, args);
+    code = sql_bind_list(stmt, 1, err, types, args);
     va_end(args);
     if (code != 0) {
         sql_finish(stmt);

@@ -151,7 +151,7 @@ static int put_locked(struct recorder *r, int kind, const void *record, size_t s
         return error_set(err, ERR_FULL, "a record of %zu bytes is above the limit of %d", bytes,
                          RECORDER_RECORD_MAX);
     while (r->failure.code == 0 && (at = ring_put(&r->ring, kind, bytes)) == NULL) {
-        r->rooms_waiting++;
+        r->rooms_waiting++; /* the group in work, or the next one, makes room */
         pthread_cond_signal(&r->work);
         pthread_cond_wait(&r->changed, &r->mutex);
         r->rooms_waiting--;
@@ -560,7 +560,9 @@ static int drain(struct recorder *r, struct call **calls, int *call_count, struc
         pthread_mutex_lock(&r->mutex);
         ring_release(&r->ring, done);
         applied += done;
-        if (r->rooms_waiting > 0)
+        /* A producer that waited for room gets much of it at once: waking it for every entry costs more than
+         * SQLite. */
+        if (r->rooms_waiting > 0 && r->ring.used < r->ring.capacity / 2)
             pthread_cond_broadcast(&r->changed);
         if (code != 0)
             return code;

@@ -61,13 +61,12 @@ void sql_finish(struct sqlite3_stmt *stmt)
     sqlite3_finalize(stmt); /* repeats the error of the last step, which was reported then */
 }
 
-int sql_bind_list(struct sqlite3_stmt *stmt, struct error *err, const char *types, va_list args)
+int sql_bind_list(struct sqlite3_stmt *stmt, int first, struct error *err, const char *types, va_list args)
 {
-    sqlite3_reset(stmt);
-    for (int i = 1; types[i - 1] != '\0'; i++) {
+    for (int i = first; *types != '\0'; i++, types++) {
         int rc = SQLITE_MISUSE;
 
-        switch (types[i - 1]) {
+        switch (*types) {
         case 'i':
             rc = sqlite3_bind_int(stmt, i, va_arg(args, int));
             break;
@@ -104,8 +103,20 @@ int sql_bind(struct sqlite3_stmt *stmt, struct error *err, const char *types, ..
     va_list args;
     int code;
 
+    sqlite3_reset(stmt);
     va_start(args, types);
-    code = sql_bind_list(stmt, err, types, args);
+    code = sql_bind_list(stmt, 1, err, types, args);
+    va_end(args);
+    return code;
+}
+
+int sql_bind_from(struct sqlite3_stmt *stmt, int first, struct error *err, const char *types, ...)
+{
+    va_list args;
+    int code;
+
+    va_start(args, types);
+    code = sql_bind_list(stmt, first, err, types, args);
     va_end(args);
     return code;
 }
@@ -136,8 +147,9 @@ int sql_bind_and_step(struct sqlite3_stmt *stmt, struct error *err, const char *
     va_list args;
     int code;
 
+    sqlite3_reset(stmt);
     va_start(args, types);
-    code = sql_bind_list(stmt, err, types, args);
+    code = sql_bind_list(stmt, 1, err, types, args);
     va_end(args);
     if (code == 0)
         code = sql_step(stmt, err);

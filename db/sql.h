@@ -26,7 +26,9 @@ void sql_finish(struct sqlite3_stmt *stmt);
  * NULL), t text (NULL: NULL), b blob (const void *, size_t), n NULL. Texts and blobs are borrowed until the
  * next bind. */
 int sql_bind(struct sqlite3_stmt *stmt, struct error *err, const char *types, ...);
-int sql_bind_list(struct sqlite3_stmt *stmt, struct error *err, const char *types, va_list args);
+int sql_bind_list(struct sqlite3_stmt *stmt, int first, struct error *err, const char *types, va_list args);
+/* Binds parameters from number `first` on, for statements of many rows. Resets nothing. */
+int sql_bind_from(struct sqlite3_stmt *stmt, int first, struct error *err, const char *types, ...);
 /* Ends the use of a row before the last one. */
 void sql_reset(struct sqlite3_stmt *stmt);
 /* 1: a row is there; 0: done; negative: failed. The statement is reset after 0 and on failure. */

@@ -18,7 +18,7 @@
 /* The covering index serves every plot without touching the pages of the samples. Large pages: chunks are 16
  * KiB. NORMAL: a power cut may cost the last second of a trace, never its consistency. */
 static const char SCHEMA[] =
-    "PRAGMA page_size=65536; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA "
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA "
     "journal_size_limit=67108864;"
     "PRAGMA trusted_schema=OFF; PRAGMA application_id=1851946086;"
     "CREATE TABLE IF NOT EXISTS channel(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, unit INTEGER NOT "
@@ -166,6 +166,21 @@ static int make_folder(const char *path, struct error *err)
     return 0;
 }
 
+void trace_chain(uint8_t chain[SHA256_BYTES], int64_t links, const char *channel, int64_t first_ns,
+                 int64_t step_ns, const void *offsets, const void *samples, int count)
+{
+    int64_t times[2] = { first_ns, step_ns };
+    struct sha256_ctx ctx;
+
+    sha256_init(&ctx);
+    sha256_update(&ctx, chain, links == 0 ? 0 : SHA256_BYTES);
+    sha256_update(&ctx, channel, strlen(channel) + 1);
+    sha256_update(&ctx, times, sizeof times);
+    sha256_update(&ctx, offsets, offsets == NULL ? 0 : (size_t)count * sizeof(int64_t));
+    sha256_update(&ctx, samples, (size_t)count * sizeof(float));
+    sha256_final(&ctx, chain);
+}
+
 int trace_writer_open(const char *path, struct trace_writer **ret_writer, struct error *err)
 {
     struct trace_writer *w = calloc(1, sizeof *w);
@@ -249,18 +264,11 @@ static double finite_or_nan(float value)
     return isinf(value) ? NAN : value; /* min and max of nothing */
 }
 
-/* Hashes: the chain so far, the channel's name with its NUL, its times as int64 and its values. */
-static void extend_chain(struct trace_writer *w, const struct channel *c)
+static void extend_chain(struct trace_writer *w, const struct channel *c, int64_t step_ns,
+                         const int64_t *offsets)
 {
-    struct sha256_ctx ctx;
-
-    sha256_init(&ctx);
-    sha256_update(&ctx, w->chain, w->links == 0 ? 0 : sizeof w->chain);
-    sha256_update(&ctx, c->name, strlen(c->name) + 1);
-    sha256_update(&ctx, c->time_ns, (size_t)c->count * sizeof c->time_ns[0]);
-    sha256_update(&ctx, c->value, (size_t)c->count * sizeof c->value[0]);
-    sha256_final(&ctx, w->chain);
-    w->links++;
+    trace_chain(w->chain, w->links++, c->name, c->time_ns[0], step_ns, step_ns < 0 ? offsets : NULL, c->value,
+                c->count);
 }
 
 static int put_group(struct trace_writer *w, struct channel *c, struct error *err)
@@ -307,7 +315,7 @@ static int put_chunk(struct trace_writer *w, struct channel *c, bool seal, struc
     for (int i = 0; step < 0 && i < c->count; i++)
         offsets[i] = c->time_ns[i] - s.first_ns;
     if (seal)
-        extend_chain(w, c);
+        extend_chain(w, c, step, offsets);
     code =
         sql_bind(w->put_chunk, err, "lllllldddi", c->id << 32 | c->next_chunk, c->id, s.first_ns, s.last_ns,
                  s.count, s.valid, finite_or_nan(s.min), finite_or_nan(s.max), s.sum, TRACE_CODEC_F32_RAW);

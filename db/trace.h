@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "daemon/base/error.h"
+#include "daemon/base/hash.h"
 
 enum {
     TRACE_CHUNK_SAMPLES = 4096,
@@ -79,5 +80,11 @@ int trace_reader_each(struct trace_reader *reader, const struct trace_channel *c
                       void *context, struct error *err);
 /* Recomputes the hash chain; ERR_MISMATCH names the first chunk that was changed. ret_chain may be NULL. */
 int trace_reader_verify(struct trace_reader *reader, char ret_chain[TRACE_CHAIN_HEX], struct error *err);
+
+/* One link of the chain, for both halves: hashes the chain so far (nothing for the first link), the channel's
+ * name with its NUL, the first time and the step (-1: not uniform) as int64, the offsets if any, and the
+ * values. */
+void trace_chain(uint8_t chain[SHA256_BYTES], int64_t links, const char *channel, int64_t first_ns,
+                 int64_t step_ns, const void *offsets, const void *samples, int count);
 
 #endif

@@ -38,8 +38,8 @@ static const char *const SQL[STATEMENT_COUNT] = {
         "SELECT first_ns, step_ns, count, times, samples FROM chunk WHERE channel_id = ? ORDER BY id",
     [GAPS] = "SELECT from_ns, to_ns FROM gap WHERE channel_id = ? ORDER BY from_ns",
     [CHAIN] =
-        "SELECT k.first_ns, k.step_ns, k.count, k.times, k.samples, k.link, k.chain, c.name FROM chunk k"
-        " JOIN channel c ON c.id = k.channel_id WHERE k.link IS NOT NULL ORDER BY k.link",
+        ("SELECT k.first_ns, k.step_ns, k.count, k.times, k.samples, k.link, k.chain, c.name FROM chunk k"
+         " JOIN channel c ON c.id = k.channel_id WHERE k.link IS NOT NULL ORDER BY k.link"),
 };
 
 struct trace_reader {
@@ -308,19 +308,17 @@ int trace_reader_verify(struct trace_reader *r, char ret_chain[TRACE_CHAIN_HEX],
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
         const char *name = sql_col_text(stmt, 7);
-        struct sha256_ctx ctx;
+        bool uniform = !sql_col_null(stmt, 1);
+        const void *stored, *times;
         size_t bytes;
 
-        code = decode(r, stmt, &count, err);
+        code = decode(r, stmt, &count, err); /* checks the sizes */
         if (code != 0)
             break;
-        sha256_init(&ctx);
-        sha256_update(&ctx, chain, link == 0 ? 0 : sizeof chain);
-        sha256_update(&ctx, name, strlen(name) + 1);
-        sha256_update(&ctx, r->time_ns, (size_t)count * sizeof r->time_ns[0]);
-        sha256_update(&ctx, r->value, (size_t)count * sizeof r->value[0]);
-        sha256_final(&ctx, chain);
-        const void *stored = sql_col_blob(stmt, 6, &bytes);
+        times = sql_col_blob(stmt, 3, &bytes);
+        trace_chain(chain, link, name, sql_col_int(stmt, 0), uniform ? sql_col_int(stmt, 1) : -1,
+                    uniform ? NULL : times, r->value, count);
+        stored = sql_col_blob(stmt, 6, &bytes);
         if (sql_col_int(stmt, 5) != ++link || bytes != sizeof chain || memcmp(stored, chain, bytes) != 0)
             code = error_set(err, ERR_MISMATCH, "trace: chunk %lld of '%s' was changed or lost",
                              (long long)link, name);

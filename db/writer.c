@@ -37,7 +37,9 @@ enum statement {
     READING_LAST,
     CHANNEL_ID,
     READING_INSERT,
+    READING_INSERT_MANY,
     SAMPLE_INSERT,
+    SAMPLE_INSERT_MANY,
     CURSOR_MOVE,
     TENSOR_INSERT,
     CALIBRATION_INSERT,
@@ -45,6 +47,20 @@ enum statement {
     TRACE_FILE,
     STATEMENT_COUNT
 };
+
+/* Sixteen rows in one statement cost half of sixteen statements: the tree is descended once. */
+enum { ROWS = 16, READING_COLUMNS = 9, SAMPLE_COLUMNS = 12 };
+#define TIMES_4(row)  row "," row "," row "," row
+#define TIMES_16(row) TIMES_4(row) "," TIMES_4(row) "," TIMES_4(row) "," TIMES_4(row)
+#define READING_INTO                                                                                         \
+    "INSERT INTO reading(id, channel_id, value, uncertainty, range, flags, time_ns, wall_ns, "               \
+    "calibration_id) VALUES"
+#define READING_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define SAMPLE_INTO                                                                                          \
+    "INSERT OR REPLACE INTO sample(id, sample, label, prediction, out0, out1, out2, out3, cycles, status, "  \
+    "source,"                                                                                                \
+    " clip) VALUES"
+#define SAMPLE_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 static const char *const SQL[STATEMENT_COUNT] = {
     [RUN_FIND] = "SELECT id, plan_hash, chip_id, bench_id, state FROM run WHERE ulid = ?",
@@ -83,12 +99,10 @@ static const char *const SQL[STATEMENT_COUNT] = {
     [READING_LAST] = "SELECT max(id) FROM reading WHERE id BETWEEN ? AND ?",
     [CHANNEL_ID] = "INSERT INTO channel(name, instrument, unit) VALUES(?, ?, ?)"
                    " ON CONFLICT(name, instrument, unit) DO UPDATE SET name = name RETURNING id",
-    [READING_INSERT] =
-        "INSERT INTO reading(id, channel_id, value, uncertainty, range, flags, time_ns, wall_ns,"
-        " calibration_id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0))",
-    [SAMPLE_INSERT] =
-        "INSERT OR REPLACE INTO sample(id, sample, label, prediction, out0, out1, out2, out3, cycles,"
-        " status, source, clip) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [READING_INSERT] = READING_INTO READING_ROW,
+    [READING_INSERT_MANY] = READING_INTO TIMES_16(READING_ROW),
+    [SAMPLE_INSERT] = SAMPLE_INTO SAMPLE_ROW,
+    [SAMPLE_INSERT_MANY] = SAMPLE_INTO TIMES_16(SAMPLE_ROW),
     [CURSOR_MOVE] =
         "INSERT OR REPLACE INTO cursor(run_id, step, cell, attempt, next_sample) VALUES(?, ?, ?, ?, ?)",
     [TENSOR_INSERT] =
@@ -136,6 +150,11 @@ struct writer {
     int last_step, last_cell; /* a cell that was just looked up */
     int64_t last_cell_id;
     struct current current;
+    int held; /* readings that wait for a full statement, or for the commit */
+    struct held_reading {
+        int64_t id, channel;
+        struct reading reading;
+    } held_reading[ROWS];
     int channel_count;
     struct channel_slot channel[CHANNEL_SLOTS];
 };
@@ -204,9 +223,38 @@ static int write_current(struct writer *w, struct error *err)
                    w->current.begin_ns);
 }
 
+static int bind_reading(struct sqlite3_stmt *stmt, int row, const struct held_reading *held,
+                        struct error *err)
+{
+    const struct reading *v = &held->reading;
+
+    return sql_bind_from(stmt, 1 + row * READING_COLUMNS, err,
+                         v->calibration_id == 0 ? "lldddilln" : "lldddilll", held->id, held->channel,
+                         v->value, v->uncertainty, v->range, (int)v->flags, v->time_ns, v->wall_ns,
+                         v->calibration_id);
+}
+
+static int write_readings(struct writer *w, struct error *err)
+{
+    bool many = w->held == ROWS;
+    struct sqlite3_stmt *stmt = w->stmt[many ? READING_INSERT_MANY : READING_INSERT];
+    int code = 0;
+
+    for (int i = 0; code == 0 && i < w->held; i++) {
+        code = bind_reading(stmt, many ? i : 0, &w->held_reading[i], err);
+        if (code == 0 && (!many || i == ROWS - 1))
+            code = sql_step(stmt, err);
+    }
+    w->held = 0;
+    return code;
+}
+
 int writer_commit(struct writer *w, int64_t now_ns, struct error *err)
 {
     int code = write_current(w, err);
+
+    if (code == 0)
+        code = write_readings(w, err);
 
     if (code == 0 && w->trace != NULL) {
         bool flush = now_ns - w->trace_flushed_ns >= TRACE_FLUSH_NS;
@@ -484,7 +532,9 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
     first = now->id << ROW_SHIFT;
     if (!exists)
         return 0;
-    code = sql_bind(w->stmt[READING_LAST], err, "ll", first, first | ((1 << ROW_SHIFT) - 1));
+    code = write_readings(w, err);
+    if (code == 0)
+        code = sql_bind(w->stmt[READING_LAST], err, "ll", first, first | ((1 << ROW_SHIFT) - 1));
     if (code == 0)
         code = returning(w->stmt[READING_LAST], &now->next_reading, err);
     now->next_reading = now->next_reading == 0 ? 0 : (now->next_reading & ((1 << ROW_SHIFT) - 1)) + 1;
@@ -563,22 +613,33 @@ int writer_reading(struct writer *w, const struct record_reading *r, struct erro
         code = error_set(err, ERR_FULL, "more than 2^%d readings in one attempt", ROW_SHIFT);
     if (code != 0)
         return code;
-    return sql_run(w->stmt[READING_INSERT], err, "lldddilll",
-                   w->current.id << ROW_SHIFT | w->current.next_reading++, channel, v->value, v->uncertainty,
-                   v->range, (int)v->flags, v->time_ns, v->wall_ns, v->calibration_id);
+    w->held_reading[w->held++] =
+        (struct held_reading){ w->current.id << ROW_SHIFT | w->current.next_reading++, channel, *v };
+    return w->held == ROWS ? write_readings(w, err) : 0;
+}
+
+static int bind_sample(struct sqlite3_stmt *stmt, int row, int64_t id, const struct record_sample *s,
+                       struct error *err)
+{
+    return sql_bind_from(stmt, 1 + row * SAMPLE_COLUMNS, err, "liiiiiiiliii", id, (int)s->sample,
+                         (int)s->label, (int)s->prediction, (int)s->output[0], (int)s->output[1],
+                         (int)s->output[2], (int)s->output[3], (int64_t)s->cycles, (int)s->status,
+                         (int)s->source, (int)s->clip);
 }
 
 int writer_samples(struct writer *w, const struct record_samples *batch, struct error *err)
 {
     int code = locate(w, batch->step, batch->cell, batch->attempt, batch->time_ns, err);
 
-    for (int i = 0; code == 0 && i < batch->count; i++) {
-        const struct record_sample *s = &batch->sample[i];
+    for (int i = 0; code == 0 && i < batch->count;) {
+        int rows = batch->count - i >= ROWS ? ROWS : 1;
+        struct sqlite3_stmt *stmt = w->stmt[rows == ROWS ? SAMPLE_INSERT_MANY : SAMPLE_INSERT];
 
-        code = sql_run(w->stmt[SAMPLE_INSERT], err, "liiiiiiiliii",
-                       w->current.id << ROW_SHIFT | (batch->first + i), (int)s->sample, (int)s->label,
-                       (int)s->prediction, (int)s->output[0], (int)s->output[1], (int)s->output[2],
-                       (int)s->output[3], (int64_t)s->cycles, (int)s->status, (int)s->source, (int)s->clip);
+        for (int row = 0; code == 0 && row < rows; row++, i++)
+            code = bind_sample(stmt, row, w->current.id << ROW_SHIFT | (batch->first + i), &batch->sample[i],
+                               err);
+        if (code == 0)
+            code = sql_step(stmt, err);
     }
     if (code != 0)
         return code;
