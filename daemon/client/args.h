@@ -22,7 +22,7 @@ enum client_exit {
     EXIT_UNREACHABLE = 4, /* no daemon answers there */
     EXIT_FAILED = 5,      /* the run failed, or was tripped */
     EXIT_ABORTED = 6,     /* the run was stopped, aborted or cut by an e-stop */
-    EXIT_REFUSED = 7,     /* the request was understood and refused; the message says why */
+    EXIT_REFUSED = 7,     /* understood and refused, or no such thing; the message says why */
     EXIT_SYSTEM = 8       /* this host: files, memory, a program that does not start */
 };
 

@@ -73,6 +73,7 @@ int do_abort(const struct args *args)
 static int estop_by_keeper(const struct args *args, struct error *err)
 {
     char folder[OPTIONS_PATH_MAX], path[OPTIONS_PATH_MAX + 32];
+    int missed = 0;
 
     if (args->url != NULL)
         return error_set(err, ERR_UNSUPPORTED, "an address on the network has no keeper's socket");
@@ -84,10 +85,10 @@ static int estop_by_keeper(const struct args *args, struct error *err)
                  slash != NULL ? args->socket : ".");
     }
     snprintf(path, sizeof path, "%s/keeper.sock", folder);
-    int missed = 0;
     int code = keeper_client_estop(path, "nightbench estop", &missed, err);
     if (code == 0 && missed > 0)
-        code = error_set(err, ERR_HANG, "%d outputs did not confirm that they are off: look at the bench now", missed);
+        code = error_set(err, ERR_HANG, "%d outputs did not confirm that they are off: look at the bench now",
+                         missed);
     return code;
 }
 
@@ -95,13 +96,16 @@ int do_estop(const struct args *args)
 {
     struct error err = { 0 };
 
-    if (estop_by_keeper(args, &err) != 0) {
-        if (args->url == NULL)
-            fprintf(stderr, "nightbench: the keeper: %s; asking the daemon\n", err.message);
-        return post(args, "/api/v1/estop", "outputs off, by the daemon");
+    int code = estop_by_keeper(args, &err);
+    if (code == 0) {
+        puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}" : "outputs off, by the keeper");
+        return EXIT_OK;
     }
-    puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}" : "outputs off, by the keeper");
-    return EXIT_OK;
+    if (args->url == NULL)
+        fprintf(stderr, "nightbench: the keeper: %s\n", err.message);
+    if (code == ERR_HANG) /* the keeper has done what can be done */
+        return EXIT_FAILED;
+    return post(args, "/api/v1/estop", "outputs off, by the daemon");
 }
 
 int do_start(const struct args *args)

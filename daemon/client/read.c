@@ -222,7 +222,7 @@ int do_compare(const struct args *args)
         show_compare(tree, stdout);
     }
     const cJSON *first = cJSON_GetObjectItemCaseSensitive(tree, "first_difference");
-    bool same = first == NULL || cJSON_IsNull(first);
+    bool same = (first == NULL || cJSON_IsNull(first)) && !(show_number(tree, "samples_that_differ") > 0);
     cJSON_Delete(tree);
     return same ? EXIT_OK : EXIT_VERDICT;
 }

@@ -275,7 +275,7 @@ void show_plan(const cJSON *plan, FILE *out)
 static void add_compare_row(const cJSON *cell, struct table *table)
 {
     char axes[200], samples[CELL_TEXT], a[CELL_TEXT], b[CELL_TEXT], difference[CELL_TEXT], p[CELL_TEXT];
-    double delta = show_number(cell, "difference"), value = show_number(cell, "p");
+    double delta = show_number(cell, "difference"), value = show_number(cell, "mcnemar_p");
 
     axes_text(cJSON_GetObjectItemCaseSensitive(cell, "axes"), axes, sizeof axes);
     snprintf(a, sizeof a, "%.4g", show_number(cell, "accuracy_a"));
@@ -288,7 +288,7 @@ static void add_compare_row(const cJSON *cell, struct table *table)
 
 void show_compare(const cJSON *compare, FILE *out)
 {
-    static const char *const heads[] = { "AXES", ">SAMPLES", ">A", ">B", ">DIFFERENCE", ">P" };
+    static const char *const heads[] = { "AXES", ">SAMPLES", ">A", ">B", ">A - B", ">P (MCNEMAR)" };
     const cJSON *cell, *first = cJSON_GetObjectItemCaseSensitive(compare, "first_difference");
     struct table table;
 
@@ -298,7 +298,10 @@ void show_compare(const cJSON *compare, FILE *out)
         add_compare_row(cell, &table);
     table_print(&table, out);
     table_free(&table);
+    char samples[CELL_TEXT], differ[CELL_TEXT];
     char *text = first != NULL && !cJSON_IsNull(first) ? json_print(first, false) : NULL;
-    fprintf(out, "\nfirst difference: %s\n", text != NULL ? text : "none");
+    fprintf(out, "\n%s samples in both, %s with other outputs\nfirst layer that differs: %s\n",
+            count_text(compare, "samples", samples), count_text(compare, "samples_that_differ", differ),
+            text != NULL ? text : "none");
     cJSON_free(text);
 }
