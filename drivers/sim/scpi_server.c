@@ -269,24 +269,6 @@ static const struct scpi_command common[] = {
 
 static void run(struct scpi_server *server);
 
-static void on_pace(void *context, int64_t now_ns)
-{
-    (void)now_ns;
-    struct scpi_server *server = context;
-    if (server->call.resume) {
-        scpi_handler resume = server->call.resume;
-        server->call.resume = NULL;
-        server->call.wait_s = 0;
-        resume(&server->call);
-        if (server->call.resume) { /* it waits once more */
-            sim_at(server->loop, sim_now(server->loop) + (int64_t)(server->call.wait_s * 1e9), on_pace,
-                   server);
-            return;
-        }
-    }
-    run(server);
-}
-
 static const struct scpi_command *find(const struct scpi_command *table, const char *header, int *ret_suffix)
 {
     for (; table->pattern; table++)
@@ -343,7 +325,40 @@ static void finish_message(struct scpi_server *server)
     server->rest = NULL;
 }
 
-/* One unit a pace, until the queue is empty. */
+/* Calls fn that much later. Without a timer (the world is full of events) the instrument hangs, as an overrun
+ * one may. */
+static void later(struct scpi_server *server, double seconds, sim_timer_fn fn)
+{
+    server->busy = true;
+    sim_at(server->loop, sim_now(server->loop) + (int64_t)(seconds * 1e9), fn, server);
+}
+
+static void on_wait_end(void *context, int64_t now_ns)
+{
+    (void)now_ns;
+    struct scpi_server *server = context;
+    scpi_handler resume = server->call.resume;
+    server->call.resume = NULL;
+    resume(&server->call);
+    if (server->call.resume)
+        later(server, server->call.wait_s, on_wait_end);
+    else
+        run(server);
+}
+
+/* A command acts after its processing time. */
+static void on_processed(void *context, int64_t now_ns)
+{
+    (void)now_ns;
+    struct scpi_server *server = context;
+    execute(server, server->unit);
+    if (server->call.resume)
+        later(server, server->call.wait_s, on_wait_end);
+    else
+        run(server);
+}
+
+/* Starts the next command, until the queue is empty. */
 static void run(struct scpi_server *server)
 {
     server->busy = false;
@@ -354,19 +369,14 @@ static void run(struct scpi_server *server)
             server->rest = server->queue[0].text;
             *server->path = '\0';
         }
-        bool more = scpi_next_unit(&server->rest, server->unit, sizeof server->unit);
-        if (!more) {
+        if (!scpi_next_unit(&server->rest, server->unit, sizeof server->unit)) {
             finish_message(server);
             continue;
         }
-        if (!*server->unit)
-            continue;
-        execute(server, server->unit);
-        double pace_s = server->model->pace_s + (server->call.resume ? server->call.wait_s : 0);
-        server->busy = true;
-        if (!sim_at(server->loop, sim_now(server->loop) + (int64_t)(pace_s * 1e9), on_pace, server))
-            server->busy = false;
-        return;
+        if (*server->unit) {
+            later(server, server->model->pace_s, on_processed);
+            return;
+        }
     }
 }
 

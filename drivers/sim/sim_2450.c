@@ -392,11 +392,6 @@ static void read_done(struct scpi_call *call)
 static void read_query(struct scpi_call *call)
 {
     struct smu *smu = smu_of(call);
-    if (!smu->on) {
-        scpi_error(call, -221); /* [K] 5074: output must be on; the class of the error is what counts */
-        number6(call, NAN);
-        return;
-    }
     smu->start = world_source_integrals(smu->world, smu->source);
     scpi_wait(call, smu->nplc / LINE_HZ, read_done);
 }

@@ -202,7 +202,7 @@ static void set_target(struct world *world, struct world_net *net)
     bool drives = chip_drive(world, net, &chip_v, &chip_ohm);
     if (on == 0 && !drives) {
         /* Discharge through bleeders and the chip itself. */
-        double load_siemens = fabs(net->v) > 1e-3 ? fabs(net->chip_a / net->v) : 0;
+        double load_siemens = fabs(net->v) > SETTLED_V ? fabs(net->chip_a / net->v) : 0;
         double siemens = off_siemens + load_siemens;
         net->target_v = 0;
         net->tau_s = siemens > 0 ? net->capacitance_f / siemens : TAU_MAX_S;
@@ -212,8 +212,10 @@ static void set_target(struct world *world, struct world_net *net)
         net->tau_s = on ? only->state.tau_s : net->capacitance_f * chip_ohm;
     }
     net->tau_s = fmin(fmax(net->tau_s, TAU_MIN_S), TAU_MAX_S);
-    if (fabs(net->v - net->target_v) < SETTLED_V)
+    if (net->v != net->target_v && fabs(net->v - net->target_v) < SETTLED_V) {
         net->v = net->target_v;
+        net->chip_a = world_chip_current(world, net, net->v);
+    }
 }
 
 static void set_limiting(struct world *world)
@@ -267,13 +269,17 @@ static double crossing(const struct world_net *net, double volt)
 
 /* ---- Steps ---- */
 
+static double step_s(const struct world_net *net)
+{
+    return net->tau_s * (fabs(net->v - net->target_v) > NEAR_V ? 0.25 : 3);
+}
+
 static void plan_step(struct world *world)
 {
     double next_s = INFINITY;
     for (int i = 0; i < world->net_n; i++)
         if (world->net[i].v != world->net[i].target_v)
-            next_s = fmin(next_s, world->net[i].tau_s *
-                                      (fabs(world->net[i].v - world->net[i].target_v) > NEAR_V ? 0.25 : 3));
+            next_s = fmin(next_s, step_s(&world->net[i]));
     for (int i = 0; i < world->source_n; i++) {
         const struct world_source *source = &world->source[i];
         if (!source->state.on)
@@ -298,6 +304,9 @@ static void settle(struct world *world)
             struct world_net *net = &world->net[i];
             net->chip_a = world_chip_current(world, net, net->v);
             set_target(world, net);
+            /* On its way, a node draws over the step what it draws in the middle of it. */
+            if (net->v != net->target_v)
+                net->chip_a = world_chip_current(world, net, world_node_volt(net, step_s(net) / 2));
         }
         set_limiting(world);
         check_protection(world);
