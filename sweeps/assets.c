@@ -30,6 +30,7 @@ static int estimate(struct asset_network *asset, const struct chip_profile *prof
         asset->conversions = program->conversions;
         asset->input_bytes = program->input_bytes;
         asset->output_bytes = program->outputs * program->output_value_bytes;
+        asset->input_copies = program->input_count;
         asset->stages = asset->mapping->stage_count;
         asset->image_bytes = 0;
         for (int core = 0; core < program->core_count; core++)

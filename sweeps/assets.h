@@ -21,8 +21,9 @@ struct asset_network {
     int64_t macs;        /* of one inference */
     int64_t conversions; /* of one inference */
     int input_bytes, output_bytes;
-    int image_bytes; /* what loading writes to the chip */
-    int stages;      /* of the mapping */
+    int input_copies; /* cores that need the input */
+    int image_bytes;  /* what loading writes to the chip */
+    int stages;       /* of the mapping */
 };
 struct asset_dataset {
     struct dataset *dataset;

@@ -157,7 +157,9 @@ int axes_forbidden(const struct step_sweep *sweep, const double *value)
 bool axes_text(const struct step_sweep *sweep, const double *value, char *out, size_t size)
 {
     int order[CAMPAIGN_AXES_MAX];
-    size_t used;
+    cJSON *object;
+    char *text;
+    bool fits;
 
     for (int i = 0; i < sweep->axis_count; i++) {
         int k = i;
@@ -165,16 +167,16 @@ bool axes_text(const struct step_sweep *sweep, const double *value, char *out, s
             order[k] = order[k - 1];
         order[k] = i;
     }
-    used = (size_t)snprintf(out, size, "{");
-    for (int i = 0; i < sweep->axis_count && used < size; i++) {
-        char number[40];
-        text_number(value[order[i]], number, sizeof number);
-        used += (size_t)snprintf(out + used, size - used, "%s\"%s\":%s", i ? "," : "",
-                                 sweep->axis[order[i]].name, number);
-    }
-    if (used < size)
-        used += (size_t)snprintf(out + used, size - used, "}");
-    return used < size;
+    object = cJSON_CreateObject(); /* a name may need quoting */
+    for (int i = 0; i < sweep->axis_count; i++)
+        json_add_number(object, sweep->axis[order[i]].name, value[order[i]]);
+    text = json_print(object, false);
+    cJSON_Delete(object);
+    fits = text != NULL && strlen(text) < size;
+    if (fits)
+        memcpy(out, text, strlen(text) + 1);
+    free(text);
+    return fits;
 }
 
 /* ---- Reading ---- */

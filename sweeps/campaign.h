@@ -149,6 +149,11 @@ struct step_compare {
 struct step_report {
     char published[CAMPAIGN_PATH_MAX]; /* report data file, or "" */
     char sweep[CAMPAIGN_NAME_MAX];     /* step whose cells the table shows */
+    int where_count;                   /* rows of the published table are looked up at these axis values */
+    struct {
+        char axis[CAMPAIGN_NAME_MAX];
+        double value;
+    } where[CAMPAIGN_CONDITIONS_MAX];
 };
 
 /* What an axis moves. */

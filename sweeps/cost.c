@@ -81,7 +81,7 @@ double cost_inference_s(const struct plan_state *state, int network, int bits)
     const struct asset_network *asset = &state->inputs->assets->network[network];
     double compute = asset->cycles[bits_index(bits)] / cost_core_hz(state->inputs->profile);
     int64_t frame = 12; /* header, checksums and status of one transaction */
-    int64_t bytes = asset->input_bytes + asset->output_bytes + 24 + 5 * frame;
+    int64_t bytes = (int64_t)asset->input_bytes * asset->input_copies + asset->output_bytes + 24 + 5 * frame;
 
     return compute + cost_spi_s(state->spi_hz, bytes, 5, 0) + COST_EXCHANGE_S / 32.0;
 }

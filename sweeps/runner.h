@@ -29,6 +29,7 @@ struct run_calibration {
     bool valid;
     int64_t id;
     double rail_v[PROFILE_RAILS_MAX], temperature_c;
+    struct adc_config adc;
     int offset[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX], gain[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX];
 };
 #define CALIBRATION_SUPPLY_V 0.020 /* outside of this or that, readings are flagged cal_extrapolated */
@@ -54,6 +55,7 @@ struct run {
     bool chip_loaded;
     int reference_network;
     struct run_calibration calibration;
+    double temperature_c;    /* die, when last asked; NaN: never */
     double idle_w, u_idle_w; /* last idle power, at idle_rail_v; NaN: none */
     double idle_rail_v[PROFILE_RAILS_MAX];
 
@@ -98,6 +100,8 @@ int runner_event(struct run *run, const char *kind, const char *json, struct err
                  ...) __attribute__((format(printf, 5, 6)));
 /* Flags that hold for whatever is measured on the chip now. */
 uint32_t runner_flags(const struct run *run);
+/* Asks the chip for its temperature, where it has a sensor; recorded with the point. */
+int runner_temperature(struct run *run, struct run_point *point, struct error *err);
 /* Means of all rails over a window, as readings "rail.<name>.voltage|current|power" and the quantity
  * power.total. */
 int runner_rails(struct run *run, struct run_point *point, const struct sampler_window *window,
@@ -111,6 +115,7 @@ int runner_identify_chip(struct run *run, struct error *err);
 /* Loads a network on the back end, or only another converter setting of the loaded one. */
 int runner_load(struct run *run, int backend, int network, const struct adc_config *adc, struct error *err);
 struct backend *runner_backend(struct run *run, int backend);
+void runner_close_backends(struct run *run);
 /* Power cycle, identity, trims and network as they were; rails at the voltages that were set. */
 int runner_recover(struct run *run, struct error *err);
 /* Writes the trims of the calibration in force. */

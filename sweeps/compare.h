@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * compare: two runs, or two steps, side by side. Pure functions over rows that the caller has read: cells are
+ * joined by identity, samples by number; readings differ in units of their combined uncertainty; tensors
+ * differ from their first element on. */
+#ifndef SWEEPS_COMPARE_H
+#define SWEEPS_COMPARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/hash.h"
+
+enum { COMPARE_OUTPUTS_MAX = 4 };
+
+/* One inference. Rows of a run are sorted by (identity, sample). */
+struct compare_row {
+    char identity[SHA256_HEX];
+    int32_t sample;
+    int16_t label, prediction;
+    int32_t output[COMPARE_OUTPUTS_MAX];
+};
+
+/* One cell that both runs have. */
+struct compare_cell {
+    const char *identity;
+    int joined, only_a, only_b;                   /* samples */
+    int both_right, a_right, b_right, both_wrong; /* a_right: a alone */
+    int predictions_differ, outputs_differ;
+    int32_t first_sample;          /* that differs in prediction; -1 none */
+    double accuracy_a, accuracy_b; /* over joined samples; NaN when there are none */
+    double p, mid_p;               /* McNemar */
+};
+typedef int (*compare_cell_fn)(void *context, const struct compare_cell *cell);
+/* Calls back for every cell of a or b (joined 0 where only one has it), in order of identity. Ends with a
+ * non-zero return. */
+int compare_rows(const struct compare_row *a, size_t a_count, const struct compare_row *b, size_t b_count,
+                 compare_cell_fn each, void *context);
+/* One pair of result lists over the same samples: label -1 is unknown and counts as neither right nor wrong.
+ */
+void compare_predictions(const int16_t *a, const int16_t *b, const int16_t *label, int count,
+                         struct compare_cell *ret);
+
+/* (a - b) / sqrt(ua^2 + ub^2). An uncertainty that is NaN counts as 0; both 0: 0 when equal, else infinite.
+ */
+double compare_reading(double a, double u_a, double b, double u_b);
+
+/* First element that differs of two tensors of equal type (8: unsigned, 16 or 32: signed little-endian); -1
+ * when they are equal. ret_a, ret_b: the two values there. Sizes in bytes; a shorter one differs at its end.
+ */
+int64_t compare_tensor(const void *a, size_t a_bytes, const void *b, size_t b_bytes, int type_bits,
+                       int64_t *ret_a, int64_t *ret_b, int64_t *ret_count);
+
+#endif

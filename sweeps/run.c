@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * run: the loop over steps, points and attempts; what is done about errors; and the way out. */
+#include "sweeps/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sweeps/runner.h"
+#include "sweeps/strategy.h"
+
+/* Predictions that are kept in memory for comparisons within a run; beyond that only scores are kept. */
+#define KEEP_BYTES_MAX (64u << 20)
+
+/* ---- Beginning ---- */
+
+static int begin_record(struct run *run, struct error *err)
+{
+    const struct run_context *context = run->context;
+    const struct assets *assets = context->assets;
+    cJSON *plan = plan_json(run->plan);
+    char *plan_text_json = plan != NULL ? json_print(plan, false) : NULL;
+    struct strbuf snapshot = { 0 };
+    int64_t id;
+
+    cJSON_Delete(plan);
+    strbuf_add(&snapshot, "{\"campaign\":%s,\"plan\":%s}", run->campaign->json,
+               plan_text_json != NULL ? plan_text_json : "null");
+    free(plan_text_json);
+    if (snapshot.failed) {
+        strbuf_free(&snapshot);
+        return error_set(err, ERR_MEMORY, "no memory for the snapshot of a plan");
+    }
+    struct record_run record = {
+        .ulid = context->ulid,
+        .campaign = run->campaign->name,
+        .plan_hash = run->plan->hash,
+        .bench = context->bench_file->name,
+        .socket = context->bench_file->socket,
+        .chip_serial = "",
+        .chip_type = run->profile->type,
+        .operator_name = context->operator_name != NULL ? context->operator_name : "",
+        .backend = context->backend == CAMPAIGN_REFERENCE ? "reference" : "chip",
+        .build = context->build != NULL ? context->build : "",
+        .network_hash = assets->network_count > 0 ? assets->network[0].network_hash : "",
+        .mapping_hash = assets->network_count > 0 ? assets->network[0].mapping_hash : "",
+        .dataset_hash = assets->dataset_count > 0 ? assets->dataset[0].hash : "",
+        .plan_json = snapshot.text,
+        .bench_json = context->bench_json != NULL ? context->bench_json : "",
+        .chip_json = context->chip_json != NULL ? context->chip_json : "",
+        .tags = context->tags != NULL ? context->tags : "",
+        .seed = context->seed,
+        .clock_virtual = clock_is_virtual(context->clock),
+        .simulated = context->bench_file->simulated || context->backend == CAMPAIGN_REFERENCE,
+        .time_ns = run->start_ns,
+        .wall_ns = clock_wall_now(),
+    };
+    int rc = run->sink->run_begin(run->sink->context, &record, &id, err);
+    strbuf_free(&snapshot);
+    return rc;
+}
+
+/* Samples that a step infers at each of its points; 0 where predictions are not kept. */
+static int samples_of(const struct campaign_step *step)
+{
+    if (step->kind == STEP_ACCURACY || step->kind == STEP_INFER)
+        return step->u.accuracy.samples;
+    return 0;
+}
+
+static int allocate_outcomes(struct run *run, struct error *err)
+{
+    size_t kept = 0;
+
+    run->outcome = calloc((size_t)run->plan->cell_count + 1, sizeof *run->outcome);
+    if (run->outcome == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for %d outcomes", run->plan->cell_count);
+    for (int i = 0; i < run->plan->cell_count; i++) {
+        struct run_outcome *outcome = &run->outcome[i];
+        int samples = samples_of(run->plan->step[run->plan->cell[i].step].step);
+
+        judge_clear(&outcome->judged);
+        outcome->dataset = -1;
+        if (samples == 0 || kept + (size_t)samples * sizeof *outcome->prediction > KEEP_BYTES_MAX)
+            continue;
+        kept += (size_t)samples * sizeof *outcome->prediction;
+        outcome->count = samples;
+        outcome->prediction = calloc((size_t)samples, sizeof *outcome->prediction);
+        if (outcome->prediction == NULL)
+            return error_set(err, ERR_MEMORY, "no memory for the predictions of %d samples", samples);
+    }
+    return 0;
+}
+
+/* What an interrupted run had finished is taken over; its points are not measured again. */
+static void take_over(struct run *run)
+{
+    for (int i = 0; i < run->context->done_count; i++) {
+        const struct run_done *done = &run->context->done[i];
+        if (done->step < 0 || done->step >= run->plan->step_count)
+            continue;
+        const struct plan_step *step = &run->plan->step[done->step];
+        if (done->cell < 0 || done->cell >= step->cell_count)
+            continue;
+        struct run_outcome *outcome = &run->outcome[step->first_cell + done->cell];
+        outcome->attempts = done->attempts;
+        outcome->verdict = done->verdict;
+        outcome->judged.value[QUANTITY_ACCURACY] = done->accuracy;
+    }
+}
+
+/* ---- Points ---- */
+
+static void count_verdict(struct run_result *result, int verdict)
+{
+    result->points++;
+    result->passed += verdict == VERDICT_PASS;
+    result->failed += verdict == VERDICT_FAIL;
+    result->marginal += verdict == VERDICT_MARGINAL;
+    result->skipped += verdict == VERDICT_SKIPPED || verdict == VERDICT_INFERRED;
+    result->errors += verdict == VERDICT_ERROR || verdict == VERDICT_HANG || verdict == VERDICT_LINK_ERROR ||
+                      verdict == VERDICT_TRIPPED || verdict == VERDICT_SUSPECT;
+}
+
+static int record_attempt(struct run *run, const struct run_point *point, bool end, int code,
+                          const char *message, struct error *err)
+{
+    struct record_attempt record = { .step = point->step,
+                                     .cell = point->cell->index,
+                                     .attempt = point->attempt,
+                                     .end = end,
+                                     .verdict = point->verdict,
+                                     .code = code,
+                                     .message = message,
+                                     .time_ns = runner_now(run),
+                                     .host_ns = clock_host_now() };
+
+    return run->sink->attempt(run->sink->context, &record, err);
+}
+
+/* One try. Returns the step's own code; a store that fails turns into that failure. */
+static int try_point(struct run *run, struct run_point *point, struct error *err)
+{
+    struct error step_err = { 0 };
+
+    if (point->outcome != NULL)
+        judge_clear(&point->outcome->judged);
+    point->verdict = VERDICT_PASS;
+    int rc = point->cell != NULL ? record_attempt(run, point, false, 0, "", err) : 0;
+    if (rc < 0)
+        return rc;
+    int code = step_type_of(point->what->kind)->execute(run, point, &step_err);
+    if (code < 0)
+        point->verdict = judge_error_verdict(code);
+    if (point->cell != NULL) {
+        rc = record_attempt(run, point, true, code, code < 0 ? step_err.message : "", err);
+        if (rc == 0)
+            rc = run->sink->ack(run->sink->context, err);
+        if (rc < 0)
+            return rc;
+        point->outcome->verdict = point->verdict;
+        point->outcome->attempts = point->attempt;
+    }
+    if (code < 0 && err != NULL)
+        *err = step_err;
+    return code;
+}
+
+/* No retry helps against these: the run ends. */
+static bool is_final(int code)
+{
+    return code == ERR_CANCELLED || code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_FULL ||
+           code == ERR_IO || code == ERR_MEMORY || code == ERR_INTERNAL;
+}
+
+/* What to do after a failed try: 0 try again, 1 go on with what was recorded, negative: the run ends. */
+static int after_failure(struct run *run, struct run_point *point, int code, struct error *err)
+{
+    const struct campaign_policy *policy = &point->what->policy;
+    int action = policy->action[judge_error_class(code)];
+
+    if (is_final(code) || action == POLICY_STOP || runner_check(run, NULL) < 0)
+        return code;
+    bool again = action != POLICY_RECORD && point->attempt < policy->attempts &&
+                 run->retries < run->campaign->retry_budget;
+    if (!again)
+        return point->cell != NULL ? 1 : code; /* later steps rest on a step without points */
+    run->retries++;
+    struct error event_err = { 0 };
+    int rc = runner_event(run, "retry", NULL, &event_err, "%s, attempt %d of %d: %s", point->what->name,
+                          point->attempt, policy->attempts, err != NULL ? err->message : error_name(code));
+    if (rc == 0 && action == POLICY_RECOVER)
+        rc = runner_recover(run, &event_err);
+    if (rc < 0 && err != NULL)
+        *err = event_err;
+    return rc;
+}
+
+static int run_point(struct run *run, struct run_point *point, struct error *err)
+{
+    for (;;) {
+        struct error detail = { 0 };
+
+        point->attempt++;
+        int code = try_point(run, point, &detail);
+        if (code == 0)
+            return 0;
+        int next = after_failure(run, point, code, &detail);
+        if (next > 0)
+            return 0;
+        if (next < 0) {
+            if (err != NULL)
+                *err = detail;
+            return next;
+        }
+    }
+}
+
+static int record_cell(struct run *run, const struct plan_cell *cell, struct error *err)
+{
+    struct record_cell record = { .step = cell->step,
+                                  .index = cell->index,
+                                  .axes_json = cell->axes_json,
+                                  .identity = cell->identity,
+                                  .repeat = cell->repeat };
+
+    return run->sink->cell(run->sink->context, &record, err);
+}
+
+/* A cell that is not measured has one attempt that says why. */
+static int record_unmeasured(struct run *run, int step, int index, int verdict, const char *why,
+                             struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[step];
+    struct run_point point = { .step = step,
+                               .what = planned->step,
+                               .cell = &run->plan->cell[planned->first_cell + index],
+                               .attempt = 1,
+                               .verdict = verdict,
+                               .outcome = &run->outcome[planned->first_cell + index] };
+
+    int rc = record_cell(run, point.cell, err);
+    if (rc == 0)
+        rc = record_attempt(run, &point, false, 0, "", err);
+    if (rc == 0)
+        rc = record_attempt(run, &point, true, 0, why, err);
+    if (rc < 0)
+        return rc;
+    point.outcome->verdict = verdict;
+    point.outcome->attempts = 1;
+    count_verdict(run->result, verdict);
+    run->progress.points_done++;
+    return 0;
+}
+
+static int record_skips(struct run *run, int step, struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[step];
+    int rc = 0;
+
+    for (int i = 0; i < planned->cell_count && rc == 0; i++) {
+        const struct plan_cell *cell = &run->plan->cell[planned->first_cell + i];
+        if (cell->skip[0] != '\0' && run->outcome[planned->first_cell + i].verdict == VERDICT_NONE)
+            rc = record_unmeasured(run, step, i, VERDICT_SKIPPED, cell->skip, err);
+    }
+    return rc;
+}
+
+static void gather_verdicts(const struct run *run, const struct plan_step *planned, int *verdict)
+{
+    for (int i = 0; i < planned->cell_count; i++)
+        verdict[i] = run->outcome[planned->first_cell + i].verdict;
+}
+
+static void report_point(struct run *run, const struct plan_step *planned, int index, int verdict)
+{
+    run->progress.point = index + 1;
+    run->progress.points_done++;
+    run->progress.cell = index;
+    run->progress.verdict = verdict;
+    run->planned_done_s += planned->cell_count > 0 ? planned->duration_s / planned->cell_count : 0.0;
+    run->progress.eta_s = fmax(0.0, run->plan->duration_s - run->planned_done_s);
+    runner_progress(run, 0);
+    run->progress.cell = -1;
+}
+
+static int run_cells(struct run *run, int step, struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[step];
+    int *verdict = calloc((size_t)planned->cell_count + 1, sizeof *verdict);
+    int rc =
+        verdict != NULL ? record_skips(run, step, err) : error_set(err, ERR_MEMORY, "no memory for a sweep");
+
+    while (rc == 0 && !runner_stopping(run)) {
+        gather_verdicts(run, planned, verdict);
+        int index = strategy_next(run->plan, planned, verdict);
+        if (index == STRATEGY_DONE)
+            break;
+        int cell_index = planned->first_cell + index;
+        struct run_point point = { .step = step,
+                                   .what = planned->step,
+                                   .cell = &run->plan->cell[cell_index],
+                                   .cell_index = cell_index,
+                                   .attempt = run->outcome[cell_index].attempts,
+                                   .outcome = &run->outcome[cell_index] };
+        rc = record_cell(run, point.cell, err);
+        if (rc == 0)
+            rc = run_point(run, &point, err);
+        count_verdict(run->result, point.verdict);
+        report_point(run, planned, index, point.verdict);
+    }
+    for (int i = 0; i < planned->cell_count && rc == 0 && !runner_stopping(run); i++) {
+        gather_verdicts(run, planned, verdict);
+        if (strategy_inferred(run->plan, planned, verdict, i) == VERDICT_INFERRED)
+            rc = record_unmeasured(run, step, i, VERDICT_INFERRED, "the boundary lies elsewhere", err);
+    }
+    free(verdict);
+    return rc;
+}
+
+/* ---- Steps ---- */
+
+static int record_step(struct run *run, int index, bool end, int code, struct error *err)
+{
+    const struct campaign_step *step = run->plan->step[index].step;
+    struct record_step record = { .index = index,
+                                  .kind = campaign_step_kind_name(step->kind),
+                                  .name = step->name,
+                                  .end = end,
+                                  .code = code,
+                                  .time_ns = runner_now(run) };
+
+    return run->sink->step(run->sink->context, &record, err);
+}
+
+static int run_step(struct run *run, int index, struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[index];
+    const struct step_type *type = step_type_of(planned->step->kind);
+    struct error end_err = { 0 };
+
+    run->progress.step = index;
+    run->progress.step_kind = type->name;
+    run->progress.step_name = planned->step->name;
+    run->progress.point = 0;
+    run->progress.point_count = planned->cell_count;
+    runner_progress(run, 0);
+
+    int rc = record_step(run, index, false, 0, err);
+    if (rc < 0)
+        return rc;
+    if (type->makes_point) {
+        rc = run_cells(run, index, err);
+    } else if (!run->has_bench && (type->needs & STEP_NEEDS_CHIP)) {
+        rc = runner_event(run, "skipped", NULL, err, "%s: needs a chip; this run is on the reference",
+                          planned->step->name);
+    } else {
+        struct run_point point = { .step = index, .what = planned->step, .cell_index = -1 };
+        rc = run_point(run, &point, err);
+    }
+    if (!type->makes_point)
+        run->planned_done_s += planned->duration_s;
+    int ended = record_step(run, index, true, rc, &end_err);
+    if (rc == 0 && ended < 0) {
+        rc = ended;
+        if (err != NULL)
+            *err = end_err;
+    }
+    return rc;
+}
+
+/* ---- The way out ---- */
+
+static const char *state_of(const struct run *run, int code)
+{
+    if (code == ERR_CANCELLED)
+        return "aborted";
+    if (code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_COMPLIANCE)
+        return "tripped";
+    if (code < 0)
+        return "failed";
+    return runner_stopping(run) ? (atomic_load(run->context->command) == RUN_ABORT ? "aborted" : "stopped")
+                                : "done";
+}
+
+/* Outputs first, whatever came before; an abort's cut must not cut the power-down. */
+static int make_safe(struct run *run, int code, struct error *err)
+{
+    struct error safe_err = { 0 };
+
+    if (!run->has_bench) {
+        run->result->safe = true;
+        return code;
+    }
+    run->progress.state = "powering_down";
+    runner_progress(run, 0);
+    bench_client_cancel(run->context->client, false);
+    int rc = runner_power_down(run, false, &safe_err);
+    if (code == 0 && rc < 0) {
+        code = rc;
+        if (err != NULL)
+            *err = safe_err;
+    }
+    return code;
+}
+
+static int finish(struct run *run, int code, struct error *err)
+{
+    struct run_result *result = run->result;
+    struct error end_err = { 0 };
+
+    code = make_safe(run, code, err);
+    snprintf(result->state, sizeof result->state, "%s", state_of(run, code));
+    result->code = code;
+    result->samples = run->progress.samples_done;
+    result->duration_s = (double)(runner_now(run) - run->start_ns) / NS_PER_S;
+    int rc = run->sink->run_end(run->sink->context, result->state, code,
+                                code < 0 && err != NULL ? err->message : "", runner_now(run), &end_err);
+    if (rc == 0)
+        rc = run->sink->ack(run->sink->context, &end_err);
+    if (code == 0 && rc < 0) {
+        code = rc;
+        if (err != NULL)
+            *err = end_err;
+    }
+    run->progress.state = result->state;
+    run->progress.eta_s = 0.0;
+    runner_progress(run, 0);
+    return code;
+}
+
+static void release(struct run *run)
+{
+    runner_close_backends(run);
+    for (int i = 0; run->outcome != NULL && i < run->plan->cell_count; i++)
+        free(run->outcome[i].prediction);
+    free(run->outcome);
+    free(run);
+}
+
+static struct run *create(const struct run_context *context, struct run_result *result)
+{
+    struct run *run = calloc(1, sizeof *run);
+
+    if (run == NULL)
+        return NULL;
+    run->context = context;
+    run->plan = context->plan;
+    run->campaign = context->plan->campaign;
+    run->profile = context->profile;
+    run->sink = context->sink;
+    run->has_bench = context->backend == CAMPAIGN_CHIP;
+    run->network = run->reference_network = -1;
+    run->idle_w = run->u_idle_w = run->temperature_c = NAN;
+    run->result = result;
+    run->start_ns = clock_now(context->clock);
+    run->progress = (struct run_progress){ .state = "running",
+                                           .step_count = run->plan->step_count,
+                                           .step_kind = "",
+                                           .step_name = "",
+                                           .points_total = run->plan->cell_count,
+                                           .samples_total = run->plan->sample_count,
+                                           .eta_s = run->plan->duration_s,
+                                           .row = "",
+                                           .cell = -1 };
+    return run;
+}
+
+int run_execute(const struct run_context *context, struct run_result *ret_result, struct error *err)
+{
+    struct error detail = { 0 };
+
+    *ret_result = (struct run_result){ .state = "failed" };
+    struct run *run = create(context, ret_result);
+    if (run == NULL)
+        return ret_result->code = error_set(err, ERR_MEMORY, "no memory for a run");
+
+    int rc = allocate_outcomes(run, &detail);
+    if (rc == 0 && run->has_bench)
+        rc = power_init(&run->power, run->profile, context->bench_file, context->client, &detail);
+    if (rc == 0)
+        rc = begin_record(run, &detail);
+    if (rc < 0) { /* nothing was energised and nothing can be recorded */
+        ret_result->code = rc;
+        release(run);
+        if (err != NULL)
+            *err = detail;
+        return rc;
+    }
+    take_over(run);
+    for (int i = 0; i < run->plan->step_count && rc == 0 && !runner_stopping(run); i++)
+        rc = run_step(run, i, &detail);
+    if (rc == 0)
+        rc = runner_check(run, &detail);
+    rc = finish(run, rc, &detail);
+    release(run);
+    if (rc < 0 && err != NULL)
+        *err = detail;
+    return rc;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * runner: recording and the chip's conditions, for steps. */
+#include "sweeps/runner.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chip/backend_reference.h"
+#include "daemon/base/text.h"
+
+#define TEMPERATURE_STEP_C 0.1 /* of the sensor: its resolution is all that we know of its uncertainty */
+
+int64_t runner_now(const struct run *run)
+{
+    return clock_now(run->context->clock);
+}
+
+int runner_check(const struct run *run, struct error *err)
+{
+    if (run->context->command != NULL && atomic_load(run->context->command) == RUN_ABORT)
+        return error_set(err, ERR_CANCELLED, "the run was aborted");
+    return 0;
+}
+
+bool runner_stopping(const struct run *run)
+{
+    return run->context->command != NULL && atomic_load(run->context->command) != RUN_GO;
+}
+
+int runner_wait(struct run *run, double seconds, struct error *err)
+{
+    int64_t duration_ns = (int64_t)llround(seconds * NS_PER_S);
+    int rc = runner_check(run, err);
+
+    if (rc < 0)
+        return rc;
+    if (run->has_bench)
+        return bench_wait(run->context->client, duration_ns, err);
+    if (run->context->actor == NULL)
+        return 0;
+    rc = clock_sleep_until(run->context->actor, runner_now(run) + duration_ns, -1);
+    return rc < 0 ? error_set(err, rc, "cannot wait") : 0;
+}
+
+void runner_progress(struct run *run, int64_t samples_done)
+{
+    struct run_progress *progress = &run->progress;
+
+    progress->samples_done += samples_done;
+    progress->elapsed_s = (double)(runner_now(run) - run->start_ns) / NS_PER_S;
+    progress->retries = run->retries;
+    progress->row = run->row;
+    if (run->context->progress != NULL)
+        run->context->progress(run->context->progress_context, progress);
+}
+
+/* ---- Recording ---- */
+
+/* Is what is in force outside of what the calibration was made at? */
+static bool extrapolated(const struct run *run)
+{
+    const struct run_calibration *calibration = &run->calibration;
+
+    if (!calibration->valid)
+        return false;
+    if (calibration->adc.bits != run->adc.bits || calibration->adc.gain != run->adc.gain)
+        return true;
+    for (int i = 0; i < run->profile->rail_count; i++) {
+        if (fabs(run->power.set_v[i] - calibration->rail_v[i]) > CALIBRATION_SUPPLY_V)
+            return true;
+    }
+    return !isnan(run->temperature_c) &&
+           fabs(run->temperature_c - calibration->temperature_c) > CALIBRATION_SPAN_C;
+}
+
+uint32_t runner_flags(const struct run *run)
+{
+    uint32_t flags = 0;
+
+    if (run->context->bench_file != NULL && run->context->bench_file->simulated)
+        flags |= READING_SIMULATED;
+    if (extrapolated(run))
+        flags |= READING_CAL_EXTRAPOLATED;
+    return flags;
+}
+
+int runner_reading(struct run *run, const struct run_point *point, const char *channel,
+                   const char *instrument, const struct reading *reading, struct error *err)
+{
+    struct record_reading record = { .step = point->step,
+                                     .cell = point->cell != NULL ? point->cell->index : -1,
+                                     .attempt = point->attempt,
+                                     .channel = channel,
+                                     .instrument = instrument,
+                                     .reading = *reading };
+
+    return run->sink->reading(run->sink->context, &record, err);
+}
+
+int runner_value(struct run *run, const struct run_point *point, const char *channel, int unit, double value,
+                 double uncertainty, uint32_t flags, struct error *err)
+{
+    struct reading reading = { .value = value,
+                               .uncertainty = uncertainty,
+                               .range = NAN,
+                               .time_ns = runner_now(run),
+                               .wall_ns = clock_wall_now(),
+                               .unit = unit,
+                               .flags = flags | READING_DERIVED | runner_flags(run),
+                               .calibration_id = run->calibration.valid ? run->calibration.id : 0 };
+
+    return runner_reading(run, point, channel, "", &reading, err);
+}
+
+int runner_quantity(struct run *run, struct run_point *point, int quantity, double value, double uncertainty,
+                    struct error *err)
+{
+    const struct quantity_info *info = quantity_info(quantity);
+
+    if (point->outcome != NULL) {
+        point->outcome->judged.value[quantity] = value;
+        point->outcome->judged.uncertainty[quantity] = uncertainty;
+    }
+    return runner_value(run, point, info->name, info->unit, value, uncertainty, 0, err);
+}
+
+int runner_event(struct run *run, const char *kind, const char *json, struct error *err, const char *format,
+                 ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct record_event event = {
+        .kind = kind, .text = text, .json = json, .time_ns = runner_now(run), .wall_ns = clock_wall_now()
+    };
+    return run->sink->event(run->sink->context, &event, err);
+}
+
+static int rail_reading(struct run *run, struct run_point *point, const char *rail, const char *what,
+                        int unit, double value, double uncertainty, uint32_t flags, struct error *err)
+{
+    char channel[RUNNER_CHANNEL_MAX];
+    int length = snprintf(channel, sizeof channel, "rail.%s.%s", rail, what);
+
+    for (int i = 0; i < length && i < (int)sizeof channel - 1; i++)
+        channel[i] = (char)tolower((unsigned char)channel[i]);
+    return runner_value(run, point, channel, unit, value, uncertainty, flags, err);
+}
+
+int runner_rails(struct run *run, struct run_point *point, const struct sampler_window *window,
+                 struct error *err)
+{
+    int rc = 0;
+
+    for (int i = 0; i < run->profile->rail_count && rc == 0; i++) {
+        const char *rail = run->profile->rail[i].name;
+        rc = rail_reading(run, point, rail, "voltage", UNIT_VOLT, window->volt_v[i], window->u_volt_v[i],
+                          window->flags, err);
+        if (rc == 0)
+            rc = rail_reading(run, point, rail, "current", UNIT_AMPERE, window->current_a[i],
+                              window->u_current_a[i], window->flags, err);
+        if (rc == 0)
+            rc = rail_reading(run, point, rail, "power", UNIT_WATT, window->power_w[i], window->u_power_w[i],
+                              window->flags, err);
+    }
+    return rc == 0 ? runner_quantity(run, point, QUANTITY_POWER, window->total_w, window->u_total_w, err)
+                   : rc;
+}
+
+int runner_temperature(struct run *run, struct run_point *point, struct error *err)
+{
+    double celsius;
+
+    if (run->chip == NULL || profile_register_index(run->profile, PROFILE_SCOPE_CHIP, "TEMP") < 0)
+        return 0;
+    int rc = chip_temperature(run->chip, &celsius, err);
+    if (rc < 0)
+        return rc;
+    run->temperature_c = celsius;
+    return runner_quantity(run, point, QUANTITY_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0), err);
+}
+
+/* ---- The chip's conditions ---- */
+
+static int open_chip(struct run *run, struct error *err)
+{
+    int rc = bench_spi(run->context->client, &run->bus, err);
+
+    if (rc == 0)
+        rc = chip_open(run->profile, &run->bus, &run->chip, err);
+    if (rc == 0 && run->profile->spi.kind == PROFILE_FRAMING_ADL2)
+        rc = chip_reset(run->chip, err);
+    return rc;
+}
+
+static int start_sampler(struct run *run, struct error *err)
+{
+    struct sampler_options options = { .bench = run->context->bench,
+                                       .clock = run->context->clock,
+                                       .bench_file = run->context->bench_file,
+                                       .profile = run->profile,
+                                       .sink = run->sink,
+                                       .period_s = run->campaign->log_period_s };
+
+    if (!(options.period_s > 0.0))
+        return 0;
+    return sampler_open(&options, &run->sampler, err);
+}
+
+int runner_power_up(struct run *run, const double *target_v, struct error *err)
+{
+    int rc = power_up(&run->power, target_v, err);
+
+    if (rc == 0)
+        rc = open_chip(run, err);
+    if (rc == 0)
+        rc = start_sampler(run, err);
+    if (rc == 0)
+        rc = runner_event(run, "power", NULL, err, "rails are up");
+    return rc;
+}
+
+static void close_chip(struct run *run)
+{
+    if (run->chip_backend.context != NULL)
+        run->chip_backend.close(run->chip_backend.context);
+    run->chip_backend = (struct backend){ 0 };
+    chip_close(run->chip);
+    run->chip = NULL;
+    run->chip_loaded = false;
+}
+
+void runner_close_backends(struct run *run)
+{
+    close_chip(run);
+    if (run->reference_backend.context != NULL)
+        run->reference_backend.close(run->reference_backend.context);
+    run->reference_backend = (struct backend){ 0 };
+}
+
+int runner_power_down(struct run *run, bool emergency, struct error *err)
+{
+    struct error ignored, sampler_err = { 0 };
+    bool off = false;
+
+    int sampled = sampler_close(run->sampler, run->context->actor, &sampler_err);
+    run->sampler = NULL;
+    close_chip(run);
+    run->idle_w = NAN;
+    int rc = power_down(&run->power, emergency, &off, err);
+    run->result->safe = off;
+    int recorded =
+        runner_event(run, "safe", NULL, rc == 0 ? err : &ignored, "power-down: %s",
+                     off ? "every output was read back as off" : "NOT every output was read back as off");
+    if (rc == 0)
+        rc = recorded;
+    /* A gap in the log is worth telling; it is no reason to fail what was measured. */
+    if (sampled < 0 && rc == 0)
+        rc = runner_event(run, "note", NULL, err, "continuous logging had ended early: %s",
+                          sampler_err.message);
+    return rc;
+}
+
+static bool accepted(const struct campaign *campaign, const char *serial)
+{
+    for (int i = 0; i < campaign->chip_count; i++) {
+        if (strcmp(campaign->chip[i], "any") == 0 || strcmp(campaign->chip[i], serial) == 0)
+            return true;
+    }
+    return campaign->chip_count == 0;
+}
+
+int runner_identify_chip(struct run *run, struct error *err)
+{
+    struct chip_identity identity;
+    char json[256];
+
+    int rc = chip_identify(run->chip, &identity, err);
+    if (rc < 0)
+        return rc;
+    if (run->identity.serial[0] != '\0' && strcmp(run->identity.serial, identity.serial) != 0)
+        return error_set(err, ERR_IDENTITY, "the chip was %s and is now %s: was it changed?",
+                         run->identity.serial, identity.serial);
+    run->identity = identity;
+    snprintf(run->result->chip_serial, sizeof run->result->chip_serial, "%s", identity.serial);
+    snprintf(json, sizeof json, "{\"type\":\"%s\",\"id\":\"%08X\",\"revision\":%u,\"serial\":\"%s\"}",
+             run->profile->type, (unsigned)identity.id, (unsigned)identity.revision, identity.serial);
+    rc = runner_event(run, "chip", json, err, "%s revision %u, die %s", run->profile->type,
+                      (unsigned)identity.revision,
+                      identity.serial[0] != '\0' ? identity.serial : "(has no serial)");
+    if (rc == 0 && !accepted(run->campaign, identity.serial))
+        rc = error_set(err, ERR_IDENTITY, "die %s is not among the chips of this campaign", identity.serial);
+    return rc;
+}
+
+static int open_backend(struct run *run, int backend, struct error *err)
+{
+    if (backend == CAMPAIGN_REFERENCE)
+        return run->reference_backend.context != NULL
+                   ? 0
+                   : backend_reference_open(run->profile, &run->reference_backend, err);
+    if (run->chip == NULL)
+        return error_set(err, ERR_CONFLICT, "no chip is powered");
+    return run->chip_backend.context != NULL ? 0 : backend_chip_open(run->chip, &run->chip_backend, err);
+}
+
+struct backend *runner_backend(struct run *run, int backend)
+{
+    return backend == CAMPAIGN_REFERENCE ? &run->reference_backend : &run->chip_backend;
+}
+
+static bool same_adc(const struct adc_config *a, const struct adc_config *b)
+{
+    return a->bits == b->bits && a->gain == b->gain;
+}
+
+int runner_load(struct run *run, int backend, int network, const struct adc_config *adc, struct error *err)
+{
+    const struct asset_network *asset = &run->context->assets->network[network];
+    bool reference = backend == CAMPAIGN_REFERENCE;
+    bool loaded = reference ? run->reference_network == network && same_adc(&run->reference_adc, adc)
+                            : run->chip_loaded && run->network == network && same_adc(&run->adc, adc);
+
+    int rc = open_backend(run, backend, err);
+    if (rc < 0)
+        return rc;
+    if (!loaded) {
+        struct backend *target = runner_backend(run, backend);
+        rc = target->load(target->context, asset->network, asset->mapping, adc, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (reference) {
+        run->reference_network = network;
+        run->reference_adc = *adc;
+    } else {
+        run->chip_loaded = true;
+    }
+    /* What later steps mean by "as loaded" follows the run's own back end. */
+    if (backend == run->context->backend) {
+        run->network = network;
+        run->adc = *adc;
+    }
+    return 0;
+}
+
+int runner_write_trims(struct run *run, struct error *err)
+{
+    const struct run_calibration *calibration = &run->calibration;
+
+    for (int core = 0; core < run->profile->cores.count; core++) {
+        for (int n = 0; n < run->profile->cores.converters; n++) {
+            const struct {
+                const char *name;
+                int code;
+            } trims[] = { { "offset", calibration->offset[core][n] },
+                          { "gain", calibration->gain[core][n] } };
+            for (int i = 0; i < 2; i++) {
+                int found;
+                int rc = chip_trim_write(run->chip, core, n, trims[i].name, trims[i].code, err);
+                if (rc == 0)
+                    rc = chip_trim_read(run->chip, core, n, trims[i].name, &found, err);
+                if (rc < 0)
+                    return rc;
+                if (found != trims[i].code)
+                    return error_set(err, ERR_MISMATCH,
+                                     "trim %s of converter %d.%d was written as %d and reads %d",
+                                     trims[i].name, core, n, trims[i].code, found);
+            }
+        }
+    }
+    return 0;
+}
+
+int runner_recover(struct run *run, struct error *err)
+{
+    double target_v[PROFILE_RAILS_MAX];
+    struct adc_config adc = run->adc;
+    int network = run->network;
+
+    if (!run->has_bench)
+        return 0;
+    memcpy(target_v, run->power.set_v, sizeof target_v);
+    int rc = runner_event(run, "recover", NULL, err, "power cycle");
+    if (rc == 0)
+        rc = runner_power_down(run, false, err);
+    if (rc == 0)
+        rc = runner_power_up(run, target_v, err);
+    if (rc == 0)
+        rc = runner_identify_chip(run, err);
+    if (rc == 0 && run->calibration.valid)
+        rc = runner_write_trims(run, err);
+    if (rc == 0 && network >= 0)
+        rc = runner_load(run, CAMPAIGN_CHIP, network, &adc, err);
+    return rc;
+}
+
+static void axis_targets(const struct run *run, const struct campaign_axis *axis, double value,
+                         double *target_v)
+{
+    for (int i = 0; i < run->profile->rail_count; i++) {
+        const struct profile_rail *rail = &run->profile->rail[i];
+        if ((axis->set == AXIS_RAIL && strcmp(rail->name, axis->target) == 0) ||
+            (axis->set == AXIS_GROUP && strcmp(rail->group, axis->target) == 0))
+            target_v[i] = value;
+    }
+}
+
+int runner_apply(struct run *run, const struct step_sweep *sweep, const struct plan_cell *cell,
+                 struct error *err)
+{
+    double target_v[PROFILE_RAILS_MAX];
+    struct adc_config adc = run->adc;
+    int rc = 0;
+
+    for (int i = 0; i < PROFILE_RAILS_MAX; i++)
+        target_v[i] = NAN;
+    for (int i = 0; i < sweep->axis_count && rc == 0; i++) {
+        const struct campaign_axis *axis = &sweep->axis[i];
+        if (axis->set == AXIS_ADC_BITS)
+            adc.bits = (int)cell->value[i];
+        else if (axis->set == AXIS_ADC_GAIN)
+            adc.gain = (int)cell->value[i];
+        else if (axis->set == AXIS_SPI_HZ && run->has_bench)
+            rc = spi_set_clock(run->context->client, cell->value[i], &run->bus.clock_hz, err);
+        else
+            axis_targets(run, axis, cell->value[i], target_v);
+    }
+    if (rc == 0 && run->has_bench)
+        rc = power_move(&run->power, target_v, err);
+    if (rc == 0 && run->network >= 0)
+        rc = runner_load(run, run->context->backend, run->network, &adc, err);
+    return rc;
+}
+
+const struct run_outcome *runner_outcome(const struct run *run, const char *step_name)
+{
+    for (int i = 0; i < run->plan->step_count; i++) {
+        if (strcmp(run->plan->step[i].step->name, step_name) == 0 && run->plan->step[i].cell_count > 0)
+            return &run->outcome[run->plan->step[i].first_cell];
+    }
+    return NULL;
+}

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * step_calibrate: every converter of every core against the bench source on the test bus. The meter reads
+ * each applied voltage once; all converters convert it; trims are written, read back and verified; every
+ * converter's result is stored under its calibration key with the points behind it. Whatever happens, the
+ * source goes off and the test bus is released at the end. */
+#include "sweeps/calibrate.h"
+#include "sweeps/cost.h"
+#include "sweeps/runner.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { AVERAGE_MAX = 1023, ROUNDS_MAX = 8, FAILED_TEXT = 400 };
+#define SOURCE_LIMIT_A  0.001
+#define SOURCE_SETTLE_S 0.005
+#define METER_NPLC      10.0
+#define METER_RANGE_V   1.0
+
+static const double default_levels[] = { -0.8, 0.0, 0.8 };
+
+static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
+{
+    struct step_calibrate *calibrate = &step->u.calibrate;
+    struct json_at levels = json_member(at, "levels", false);
+
+    (void)campaign;
+    calibrate->adc = (struct adc_config){ .bits = 10, .gain = 1 };
+    step_adc(at, "adc", false, &calibrate->adc);
+    calibrate->level_count = 3;
+    memcpy(calibrate->level, default_levels, sizeof default_levels);
+    if (levels.node != NULL)
+        calibrate->level_count = json_doubles(at, "levels", true, calibrate->level, CAMPAIGN_LEVELS_MAX);
+    for (int i = 0; i < calibrate->level_count; i++) {
+        if (fabs(calibrate->level[i]) > 0.95)
+            json_problem(&levels, "-0.95 to 0.95", "level %g of full scale would clip", calibrate->level[i]);
+    }
+    if (calibrate->level_count < 2)
+        json_problem(&levels, "", "a line needs at least two levels");
+    calibrate->average = (int)json_integer(at, "average", false, 16, AVERAGE_MAX, 256);
+    calibrate->rounds = (int)json_integer(at, "rounds", false, 1, ROUNDS_MAX, 2);
+    calibrate->residual_lsb = json_double(at, "residual_lsb", false, 0.01, 10.0, 0.1);
+    calibrate->validity_s = json_double(at, "validity_s", false, 1.0, 1e9, 7.0 * 86400.0);
+}
+
+static double round_s(const struct plan_state *state, const struct step_calibrate *calibrate)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+    const struct bench_file *bench = state->inputs->bench;
+    double read_s = bench->meter_channel >= 0 ? bench->channel[bench->meter_channel].measure_s : 0.0;
+    double settle_s = bench->source_channel >= 0 ? bench->channel[bench->source_channel].settle_s : 0.0;
+    double convert_s = (double)calibrate->average * profile->cycles.extin / cost_core_hz(profile);
+    int voltages = calibrate->level_count * CALIBRATE_DITHER;
+    int converters = profile->cores.count * profile->cores.converters;
+
+    return voltages * (COST_SETTING_S + fmax(settle_s, SOURCE_SETTLE_S) + read_s +
+                       converters * (convert_s + 2.0 * COST_EXCHANGE_S)) +
+           converters * 4.0 * COST_EXCHANGE_S;
+}
+
+static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
+{
+    const struct step_calibrate *calibrate = &step->u.calibrate;
+    const struct chip_profile *profile = state->inputs->profile;
+    const struct bench_file *bench = state->inputs->bench;
+    int converters = profile->cores.count * profile->cores.converters;
+
+    step_check_adc(state, step->pointer, &calibrate->adc);
+    if (bench->source_channel < 0 || bench->meter_channel < 0)
+        step_problem(state, step->pointer, "\"test_bus\" with source and meter in the bench file",
+                     "%s has no source and meter on the test bus", bench->name);
+    if (profile_trim_index(profile, "offset") < 0 || profile_trim_index(profile, "gain") < 0 ||
+        converters == 0)
+        step_problem(state, step->pointer, "", "%s has no converters with offset and gain trims",
+                     profile->type);
+    /* Every round and the verification after the last; usually one round is enough. */
+    cost->seconds += 2.0 * round_s(state, calibrate) + 10.0 * COST_SETTING_S;
+    cost->bytes += converters * (2.0 * COST_READING_BYTES + 60.0 * calibrate->level_count * CALIBRATE_DITHER);
+}
+
+/* ---- Execution ---- */
+
+/* All converters of all cores, at all voltages of one round. On the heap: some hundred kilobytes. */
+struct calibration {
+    struct run *run;
+    struct run_point *point;
+    const struct step_calibrate *step;
+    const struct bench_channel *source, *meter;
+    struct calibrate_trims trims;
+    double reference_v, middle_v, u_reference_v, u_middle_v, temperature_c;
+    int cores, converters, voltages;
+    struct calibrate_point raw[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX][CALIBRATE_POINTS_MAX];
+    double volt_v[CALIBRATE_POINTS_MAX];
+    struct calibrate_fit first[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX]; /* as found */
+    struct calibrate_fit fit[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX];   /* as left */
+    bool clipped[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX];
+};
+
+static void read_trims(struct calibration *cal)
+{
+    const struct chip_profile *profile = cal->run->profile;
+    const struct profile_trim *offset = &profile->trim[profile_trim_index(profile, "offset")];
+    const struct profile_trim *gain = &profile->trim[profile_trim_index(profile, "gain")];
+
+    /* The offset trim acts at the converter: its step is stated at 10 bit. */
+    cal->trims.offset_step_lsb = offset->step * ldexp(1.0, cal->step->adc.bits - 10);
+    cal->trims.offset_min = offset->is_signed ? -(1 << (offset->width - 1)) : 0;
+    cal->trims.offset_max = offset->is_signed ? (1 << (offset->width - 1)) - 1 : (1 << offset->width) - 1;
+    cal->trims.gain_step = gain->step;
+    cal->trims.gain_neutral = gain->neutral;
+    cal->trims.gain_min = gain->is_signed ? -(1 << (gain->width - 1)) : 0;
+    cal->trims.gain_max = gain->is_signed ? (1 << (gain->width - 1)) - 1 : (1 << gain->width) - 1;
+}
+
+static int read_meter(struct calibration *cal, const char *channel, struct reading *ret_reading,
+                      struct error *err)
+{
+    struct bench_read read = { .channel = cal->meter, .quantity = QUANTITY_VOLTAGE };
+
+    int rc = bench_read_many(cal->run->context->client, &read, 1, err);
+    if (rc < 0)
+        return rc;
+    *ret_reading = read.reading;
+    return channel == NULL
+               ? 0
+               : runner_reading(cal->run, cal->point, channel, cal->meter->name, &read.reading, err);
+}
+
+/* What the converters refer to, read at the chip itself through the test mux. */
+static int read_references(struct calibration *cal, struct error *err)
+{
+    struct reading reading;
+
+    int rc = chip_testmux(cal->run->chip, "VREF", "off", false, err);
+    if (rc == 0)
+        rc = runner_wait(cal->run, SOURCE_SETTLE_S, err);
+    if (rc == 0)
+        rc = read_meter(cal, "test_bus.vref", &reading, err);
+    if (rc < 0)
+        return rc;
+    cal->reference_v = reading.value;
+    cal->u_reference_v = reading.uncertainty;
+
+    rc = chip_testmux(cal->run->chip, "VCM", "off", false, err);
+    if (rc == 0)
+        rc = runner_wait(cal->run, SOURCE_SETTLE_S, err);
+    if (rc == 0)
+        rc = read_meter(cal, "test_bus.vcm", &reading, err);
+    if (rc < 0)
+        return rc;
+    cal->middle_v = reading.value;
+    cal->u_middle_v = reading.uncertainty;
+    if (!(cal->reference_v > 0.05) || !(cal->middle_v > 0.01))
+        return error_set(err, ERR_RANGE,
+                         "the test bus shows VREF %.4f V and VCM %.4f V: no converter can be calibrated",
+                         cal->reference_v, cal->middle_v);
+    return 0;
+}
+
+static int convert_all(struct calibration *cal, int index, double level, const struct reading *applied,
+                       struct error *err)
+{
+    const struct adc_config *adc = &cal->step->adc;
+    double ideal = calibrate_ideal(applied->value, cal->middle_v, cal->reference_v, adc->bits, adc->gain);
+    double per_volt = ldexp(1.0, adc->bits) * adc->gain / cal->reference_v;
+    double u_applied = isnan(applied->uncertainty) ? 0.0 : applied->uncertainty;
+    double u_middle = isnan(cal->u_middle_v) ? 0.0 : cal->u_middle_v;
+
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++) {
+            struct chip_conversions got;
+            int rc = chip_extin(cal->run->chip, core, n, cal->step->average, &got, err);
+            if (rc < 0)
+                return rc;
+            double mean = (double)got.sum / got.count;
+            double variance = fmax(0.0, (double)got.sum_squares / got.count - mean * mean);
+            cal->raw[core][n][index] =
+                (struct calibrate_point){ .level = level,
+                                          .ideal = ideal,
+                                          .mean = mean,
+                                          .u_mean = sqrt(variance / got.count),
+                                          .u_ideal = hypot(u_applied, u_middle) * per_volt };
+        }
+    }
+    return 0;
+}
+
+static int measure_round(struct calibration *cal, struct error *err)
+{
+    struct bench_client *client = cal->run->context->client;
+    double settle_s = fmax(cal->source->settle_s, SOURCE_SETTLE_S);
+    int index = 0;
+
+    for (int i = 0; i < cal->step->level_count; i++) {
+        for (int phase = 0; phase < CALIBRATE_DITHER; phase++, index++) {
+            double volt_v = calibrate_volt(cal->middle_v, cal->reference_v, cal->step->adc.bits,
+                                           cal->step->level[i], phase);
+            struct reading applied;
+            int rc = runner_check(cal->run, err);
+            if (rc == 0)
+                rc = psu_set_voltage(client, cal->source, volt_v, err);
+            if (rc == 0)
+                rc = runner_wait(cal->run, settle_s, err);
+            if (rc == 0)
+                rc = read_meter(cal, NULL, &applied, err);
+            if (rc == 0)
+                rc = convert_all(cal, index, cal->step->level[i], &applied, err);
+            if (rc < 0)
+                return rc;
+            cal->volt_v[index] = applied.value;
+        }
+    }
+    cal->voltages = index;
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++) {
+            if (!calibrate_fit(cal->raw[core][n], index, &cal->fit[core][n]))
+                return error_set(err, ERR_RANGE,
+                                 "the applied voltages do not span a line: is the source connected?");
+        }
+    }
+    return 0;
+}
+
+static bool within(const struct calibration *cal, int core, int n)
+{
+    const struct calibrate_fit *fit = &cal->fit[core][n];
+
+    return fabs(fit->offset_lsb) <= cal->step->residual_lsb + 2.0 * fit->u_offset_lsb;
+}
+
+static int failed_count(const struct calibration *cal)
+{
+    int failed = 0;
+
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++)
+            failed += !within(cal, core, n);
+    }
+    return failed;
+}
+
+static int correct_all(struct calibration *cal, struct error *err)
+{
+    struct run_calibration *trims = &cal->run->calibration;
+
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++) {
+            struct calibrate_codes now = { .offset = trims->offset[core][n], .gain = trims->gain[core][n] };
+            struct calibrate_codes codes = calibrate_correct(&cal->fit[core][n], &cal->trims, &now);
+            trims->offset[core][n] = codes.offset;
+            trims->gain[core][n] = codes.gain;
+            cal->clipped[core][n] = codes.clipped;
+        }
+    }
+    return runner_write_trims(cal->run, err);
+}
+
+static int start_from_neutral(struct calibration *cal, struct error *err)
+{
+    struct run_calibration *trims = &cal->run->calibration;
+
+    if (trims->valid)
+        return 0; /* goes on from the trims in force */
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++) {
+            trims->offset[core][n] = 0;
+            trims->gain[core][n] = cal->trims.gain_neutral;
+        }
+    }
+    return runner_write_trims(cal->run, err);
+}
+
+static int trim_rounds(struct calibration *cal, struct error *err)
+{
+    int rc = start_from_neutral(cal, err);
+
+    if (rc == 0)
+        rc = measure_round(cal, err);
+    if (rc == 0)
+        memcpy(cal->first, cal->fit, sizeof cal->first);
+    for (int round = 0; round < cal->step->rounds && rc == 0; round++) {
+        rc = correct_all(cal, err);
+        if (rc == 0)
+            rc = measure_round(cal, err);
+        if (rc == 0 && failed_count(cal) == 0)
+            break;
+    }
+    return rc;
+}
+
+static char *raw_text(const struct calibration *cal, int core, int n)
+{
+    struct strbuf out = { 0 };
+
+    strbuf_add(&out,
+               "{\"columns\":[\"level\",\"volt_v\",\"ideal_lsb\",\"mean_lsb\",\"u_mean_lsb\"],\"as_found\":{"
+               "\"offset_lsb\":"
+               "%.6g,\"gain\":%.8g},\"clipped\":%s,\"points\":[",
+               cal->first[core][n].offset_lsb, cal->first[core][n].gain,
+               cal->clipped[core][n] ? "true" : "false");
+    for (int i = 0; i < cal->voltages; i++) {
+        const struct calibrate_point *point = &cal->raw[core][n][i];
+        strbuf_add(&out, "%s[%.6g,%.8g,%.8g,%.8g,%.3g]", i ? "," : "", point->level, cal->volt_v[i],
+                   point->ideal, point->mean, point->u_mean);
+    }
+    strbuf_add(&out, "]}");
+    if (out.failed) {
+        strbuf_free(&out);
+        return NULL;
+    }
+    return out.text;
+}
+
+/* die / core / converter / bits / gain / supply / temperature / chip revision / algorithm */
+static void key_text(const struct calibration *cal, int core, int n, char *out, size_t size)
+{
+    int supply = profile_rail_index(cal->run->profile, "VDDADC");
+
+    snprintf(out, size, "die=%s/core=%d/adc=%d/bits=%d/gain=%d/supply=%.3f/temp=%.0f/rev=%u/alg=%d",
+             cal->run->identity.serial, core, n, cal->step->adc.bits, cal->step->adc.gain,
+             supply >= 0 ? cal->run->power.set_v[supply] : 0.0, cal->temperature_c,
+             cal->run->identity.revision, CALIBRATE_ALGORITHM);
+}
+
+static int store_one(struct calibration *cal, int core, int n, int64_t *ret_id, struct error *err)
+{
+    const struct calibrate_fit *fit = &cal->fit[core][n];
+    const struct run_calibration *trims = &cal->run->calibration;
+    double coefficient[] = { cal->first[core][n].offset_lsb,
+                             cal->first[core][n].gain,
+                             trims->offset[core][n],
+                             trims->gain[core][n],
+                             fit->offset_lsb,
+                             fit->u_offset_lsb,
+                             fit->gain };
+    char key[RECORD_TEXT_MAX], chain[RECORD_TEXT_MAX], channel[RECORD_NAME_MAX];
+    char *raw = raw_text(cal, core, n);
+
+    if (raw == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the points of a calibration");
+    key_text(cal, core, n, key, sizeof key);
+    snprintf(chain, sizeof chain, "%s > %s", cal->source->name, cal->meter->name);
+    struct record_calibration record = { .key = key,
+                                         .kind = "adc_trim",
+                                         .instrument_chain = chain,
+                                         .coefficient = coefficient,
+                                         .coefficient_count = (int)(sizeof coefficient / sizeof *coefficient),
+                                         .raw_json = raw,
+                                         .validity_s = cal->step->validity_s,
+                                         .time_ns = runner_now(cal->run) };
+    int rc = cal->run->sink->calibration(cal->run->sink->context, &record, ret_id, err);
+    free(raw);
+    if (rc < 0)
+        return rc;
+    snprintf(channel, sizeof channel, "adc.%d.%d.residual_offset", core, n);
+    return runner_value(cal->run, cal->point, channel, UNIT_LSB, fit->offset_lsb, fit->u_offset_lsb, 0, err);
+}
+
+static int store_all(struct calibration *cal, struct error *err)
+{
+    char list[FAILED_TEXT] = "";
+    size_t used = 0;
+    double worst = 0.0, u_worst = NAN;
+    int failed = failed_count(cal), rc = 0;
+    int64_t id = 0;
+
+    for (int core = 0; core < cal->cores && rc == 0; core++) {
+        for (int n = 0; n < cal->converters && rc == 0; n++) {
+            rc = store_one(cal, core, n, &id, err);
+            if (fabs(cal->fit[core][n].offset_lsb) >= worst) {
+                worst = fabs(cal->fit[core][n].offset_lsb);
+                u_worst = cal->fit[core][n].u_offset_lsb;
+            }
+            if (!within(cal, core, n) && used < sizeof list)
+                used += (size_t)snprintf(list + used, sizeof list - used, " %d.%d", core, n);
+        }
+    }
+    if (rc == 0)
+        rc = runner_quantity(cal->run, cal->point, QUANTITY_RESIDUAL_OFFSET, worst, u_worst, err);
+    if (rc == 0)
+        rc = runner_quantity(cal->run, cal->point, QUANTITY_CONVERTERS_FAILED, failed, 0.0, err);
+    if (rc == 0)
+        rc = runner_event(
+            cal->run, "calibration", NULL, err,
+            "%d converters, worst residual offset %.3f LSB (U = %.3f LSB, k = 2), %d failed%s%s",
+            cal->cores * cal->converters, worst, 2.0 * u_worst, failed, failed > 0 ? ":" : "", list);
+    cal->run->calibration.id = id;
+    return rc;
+}
+
+static int prepare(struct calibration *cal, struct error *err)
+{
+    struct bench_client *client = cal->run->context->client;
+    uint32_t all_cores = (1u << cal->cores) - 1u;
+
+    int rc = chip_power(cal->run->chip, all_cores, true, cal->step->adc.gain > 1, err);
+    if (rc == 0)
+        rc = chip_adc(cal->run->chip, &cal->step->adc, err);
+    if (rc == 0)
+        rc = chip_temperature(cal->run->chip, &cal->temperature_c, err);
+    if (rc == 0)
+        rc = dmm_configure(client, cal->meter, METER_RANGE_V, METER_NPLC, err);
+    if (rc == 0)
+        rc = read_references(cal, err);
+    if (rc == 0)
+        rc = chip_testmux(cal->run->chip, "off", "off", true, err);
+    if (rc == 0)
+        rc = psu_set_current_limit(client, cal->source, SOURCE_LIMIT_A, err);
+    if (rc == 0)
+        rc = psu_set_voltage(client, cal->source, cal->middle_v, err);
+    if (rc == 0)
+        rc = psu_output(client, cal->source, true, err);
+    return rc;
+}
+
+/* Source off first, then the chip's test bus; always both. The network's setting comes back with the next
+ * load. */
+static int release(struct calibration *cal, struct error *err)
+{
+    struct error second = { 0 };
+    int rc = psu_output(cal->run->context->client, cal->source, false, err);
+    int mux = chip_testmux(cal->run->chip, "off", "off", false, &second);
+
+    cal->run->chip_loaded = false;
+    if (rc == 0 && mux < 0) {
+        rc = mux;
+        if (err != NULL)
+            *err = second;
+    }
+    return rc;
+}
+
+static int execute(struct run *run, struct run_point *point, struct error *err)
+{
+    struct bench *bench = run->context->bench;
+    const struct bench_file *file = bench_file_of(bench);
+    struct calibration *cal = calloc(1, sizeof *cal);
+    struct error release_err = { 0 };
+    int network = run->network;
+    struct adc_config adc = run->adc;
+
+    if (cal == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for a calibration");
+    cal->run = run;
+    cal->point = point;
+    cal->step = &point->what->u.calibrate;
+    cal->source = &file->channel[file->source_channel];
+    cal->meter = &file->channel[file->meter_channel];
+    cal->cores = run->profile->cores.count;
+    cal->converters = run->profile->cores.converters;
+    read_trims(cal);
+
+    int rc = prepare(cal, err);
+    if (rc == 0)
+        rc = trim_rounds(cal, err);
+    int released = release(cal, rc == 0 ? err : &release_err);
+    if (rc == 0)
+        rc = released;
+    if (rc == 0)
+        rc = store_all(cal, err);
+    if (rc == 0) {
+        run->calibration.valid = true;
+        run->calibration.temperature_c = cal->temperature_c;
+        run->calibration.adc = cal->step->adc;
+        memcpy(run->calibration.rail_v, run->power.set_v, sizeof run->calibration.rail_v);
+        point->verdict = failed_count(cal) == 0 ? VERDICT_PASS : VERDICT_FAIL;
+    }
+    if (rc == 0 && network >= 0)
+        rc = runner_load(run, CAMPAIGN_CHIP, network, &adc, err);
+    free(cal);
+    return rc;
+}
+
+static const char *const keys[] = {
+    "levels", "adc", "average", "rounds", "residual_lsb", "validity_s", NULL
+};
+const struct step_type step_calibrate_type = {
+    .name = "calibrate",
+    .needs = STEP_NEEDS_POWER | STEP_NEEDS_CHIP,
+    .makes_point = true,
+    .keys = keys,
+    .parse = parse,
+    .plan = plan,
+    .execute = execute,
+};

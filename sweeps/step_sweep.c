@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * step_sweep: axes, and what is done at each cell. The run asks sweeps/strategy which cell comes next; one
+ * execution here is one attempt of one cell: put its values in force, then do its steps. */
+#include "sweeps/axes.h"
+#include "sweeps/cost.h"
+#include "sweeps/plan_check.h"
+#include "sweeps/runner.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
+{
+    struct step_sweep *sweep = &step->u.sweep;
+    struct json_at todo = json_member(at, "do", true);
+    int count = json_count(&todo);
+
+    axes_parse(at, sweep);
+    if (count < 1 || count > CAMPAIGN_DO_MAX || !cJSON_IsArray(todo.node)) {
+        if (todo.node != NULL)
+            json_problem(&todo, "[ {\"step\":\"accuracy\", ... } ]", "needs a list of 1 to %d steps",
+                         CAMPAIGN_DO_MAX);
+        return;
+    }
+    sweep->step = calloc((size_t)count, sizeof *sweep->step);
+    if (sweep->step == NULL) {
+        json_problem(&todo, "", "no memory for the steps of a sweep");
+        return;
+    }
+    sweep->do_count = count;
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&todo, i);
+        step_parse(&item, campaign, true, &sweep->step[i]);
+    }
+}
+
+/* Where the k-th value of an axis stands in the campaign. */
+static void value_pointer(const struct campaign_axis *axis, int k, char *out, size_t size)
+{
+    if (axis->is_list)
+        snprintf(out, size, "%s/list/%d", axis->pointer, k);
+    else
+        snprintf(out, size, "%s", axis->pointer);
+}
+
+static void check_rails(struct plan_state *state, const struct campaign_axis *axis, int k,
+                        const char *pointer)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+    int found = 0;
+
+    for (int i = 0; i < profile->rail_count; i++) {
+        const char *name = axis->set == AXIS_RAIL ? profile->rail[i].name : profile->rail[i].group;
+        if (strcmp(name, axis->target) != 0)
+            continue;
+        plan_check_voltage(state, pointer, i, axis->value[k]);
+        found++;
+    }
+    if (found == 0 && k == 0) {
+        const char *names[2 * PROFILE_RAILS_MAX + 1] = { NULL };
+        for (int i = 0; i < profile->rail_count; i++)
+            names[i] = axis->set == AXIS_RAIL ? profile->rail[i].name : profile->rail[i].group;
+        const char *nearest = json_nearest(axis->target, names);
+        step_problem(state, axis->pointer, nearest != NULL ? nearest : "", "%s has no %s \"%s\"",
+                     profile->type, axis->set == AXIS_RAIL ? "rail" : "group of rails", axis->target);
+    }
+}
+
+static void check_axis(struct plan_state *state, const struct campaign_axis *axis)
+{
+    double spi_max = state->inputs->profile->spi.clock_max_hz;
+
+    for (int k = 0; k < axis->count; k++) {
+        char pointer[JSON_POINTER_MAX + 16];
+        struct adc_config adc = { .bits = state->inputs->profile->adc.bits[0],
+                                  .gain = state->inputs->profile->adc.gain[0] };
+
+        value_pointer(axis, k, pointer, sizeof pointer);
+        switch (axis->set) {
+        case AXIS_RAIL:
+        case AXIS_GROUP:
+            check_rails(state, axis, k, pointer);
+            break;
+        case AXIS_SPI_HZ:
+            if (!(axis->value[k] > 0.0 && axis->value[k] <= spi_max)) {
+                char hint[40];
+                snprintf(hint, sizeof hint, "%.9g Hz", spi_max);
+                step_problem(state, pointer, hint, "the SPI of %s cannot run at %.9g Hz",
+                             state->inputs->profile->type, axis->value[k]);
+            }
+            break;
+        case AXIS_ADC_BITS:
+            adc.bits = (int)axis->value[k];
+            step_check_adc(state, pointer, &adc);
+            break;
+        default:
+            adc.gain = (int)axis->value[k];
+            step_check_adc(state, pointer, &adc);
+            break;
+        }
+    }
+}
+
+/* What the values of a cell would put in force. */
+static void cell_state(const struct plan_state *state, const struct step_sweep *sweep, const double *value,
+                       struct plan_state *ret_state)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+
+    *ret_state = *state;
+    for (int i = 0; i < sweep->axis_count; i++) {
+        const struct campaign_axis *axis = &sweep->axis[i];
+        if (axis->set == AXIS_ADC_BITS)
+            ret_state->adc.bits = (int)value[i];
+        else if (axis->set == AXIS_ADC_GAIN)
+            ret_state->adc.gain = (int)value[i];
+        else if (axis->set == AXIS_SPI_HZ)
+            ret_state->spi_hz = value[i];
+        for (int rail = 0; rail < profile->rail_count; rail++) {
+            if ((axis->set == AXIS_RAIL && strcmp(profile->rail[rail].name, axis->target) == 0) ||
+                (axis->set == AXIS_GROUP && strcmp(profile->rail[rail].group, axis->target) == 0))
+                ret_state->rail_v[rail] = value[i];
+        }
+    }
+}
+
+/* Number of cells that a strategy measures, for the estimate: bisection looks at the ends and then halves. */
+static double measured_share(const struct step_sweep *sweep)
+{
+    if (sweep->strategy != STRATEGY_BISECT || sweep->bisect_axis < 0)
+        return 1.0;
+    int count = sweep->axis[sweep->bisect_axis].count;
+    return fmin(1.0, (2.0 + ceil(log2(count > 1 ? count - 1 : 1))) / count);
+}
+
+static void add_cell_cost(struct plan_state *from, struct plan_state *to, const struct step_sweep *sweep,
+                          struct plan_cost *cost)
+{
+    cost->bytes += COST_POINT_BYTES;
+    if (from->inputs->backend == CAMPAIGN_CHIP) {
+        cost->seconds += cost_move_s(from->inputs, from->rail_v, to->rail_v);
+        if (to->network >= 0 && (to->adc.bits != from->adc.bits || to->adc.gain != from->adc.gain))
+            cost->seconds += cost_load_s(to, to->network, false);
+    }
+    for (int i = 0; i < sweep->do_count; i++) {
+        const struct campaign_step *step = &sweep->step[i];
+        struct plan_cost one = { 0 };
+        step_type_of(step->kind)->plan(to, step, &one);
+        bool idled = memcmp(from->rail_v, to->rail_v, sizeof to->rail_v) == 0;
+        if ((step->kind == STEP_ACCURACY || step->kind == STEP_INFER) && idled)
+            one.seconds -= step->u.accuracy.idle_window_s; /* idle power is known at these supplies */
+        cost->seconds += fmax(0.0, one.seconds);
+        cost->bytes += one.bytes;
+        cost->samples += one.samples;
+    }
+}
+
+static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
+{
+    const struct step_sweep *sweep = &step->u.sweep;
+    const struct plan_step *planned = &state->plan->step[state->step];
+    int problems = state->problems->count;
+    struct plan_cost total = { 0 };
+    struct plan_state here = *state;
+
+    for (int i = 0; i < sweep->axis_count; i++)
+        check_axis(state, &sweep->axis[i]);
+    for (int i = 0; i < sweep->do_count; i++) {
+        struct plan_state now = *state;
+        if (sweep->step[i].kind >= 0)
+            step_check_needs(&now, &sweep->step[i]);
+    }
+    if (state->problems->count > problems)
+        return; /* said once per axis value, not once per cell */
+    for (int i = 0; i < planned->cell_count; i++) {
+        const struct plan_cell *cell = &state->plan->cell[planned->first_cell + i];
+        struct plan_state there;
+        if (cell->skip[0] != '\0')
+            continue;
+        cell_state(&here, sweep, cell->value, &there);
+        add_cell_cost(&here, &there, sweep, &total);
+        here = there;
+        if (state->problems->count > problems)
+            return;
+    }
+    double share = measured_share(sweep);
+    cost->seconds += total.seconds * share;
+    cost->bytes += total.bytes * share;
+    cost->samples += (int64_t)((double)total.samples * share);
+    *state = here;
+}
+
+/* The worse of two verdicts of steps at one cell. */
+static int worse(int a, int b)
+{
+    static const int rank[VERDICT_COUNT] = {
+        [VERDICT_PASS] = 1, [VERDICT_MARGINAL] = 2, [VERDICT_SUSPECT] = 3, [VERDICT_FAIL] = 4
+    };
+
+    return rank[a] >= rank[b] ? a : b;
+}
+
+static int execute(struct run *run, struct run_point *point, struct error *err)
+{
+    const struct step_sweep *sweep = &point->what->u.sweep;
+    int verdict = VERDICT_PASS;
+
+    int rc = runner_apply(run, sweep, point->cell, err);
+    for (int i = 0; i < sweep->do_count && rc == 0; i++) {
+        struct run_point inner = *point;
+        const struct step_type *type = step_type_of(sweep->step[i].kind);
+
+        if (!run->has_bench && (type->needs & STEP_NEEDS_CHIP))
+            continue;
+        inner.what = &sweep->step[i];
+        inner.verdict = VERDICT_PASS;
+        rc = type->execute(run, &inner, err);
+        verdict = worse(verdict, inner.verdict);
+    }
+    point->verdict = verdict;
+    return rc;
+}
+
+static const char *const keys[] = { "axes", "order", "strategy", "constraints", "do", NULL };
+const struct step_type step_sweep_type = {
+    .name = "sweep",
+    .needs = STEP_NEEDS_POWER,
+    .makes_point = true,
+    .keys = keys,
+    .parse = parse,
+    .plan = plan,
+    .execute = execute,
+};
