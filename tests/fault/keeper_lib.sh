@@ -43,25 +43,27 @@ build_client() {
         die "power_client does not compile"
 }
 start_sim() {
-    rm -rf "$work/sim"; mkdir -p "$work/sim"
+    rm -rf "$work/sim" "$work/sim.out"; mkdir -p "$work/sim"
     setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --virtual --seed 1 >"$work/sim.out" 2>&1 &
     sim_pid=$!
-    wait_until 5 grep -q READY "$work/sim.out" || die "the simulator does not start"
+    wait_until 5 grep -qs READY "$work/sim.out" || die "the simulator does not start"
 }
 start_keeper() { # [PROGRAM]
+    rm -f "$work/keeper.out"
     setsid "${1:-$BIN/nightbench-keeper}" --bench $BENCH --socket "$work/keeper.sock" --links "$work/sim/links.json" \
         --clock "$work/sim/clock.sock" >"$work/keeper.out" 2>&1 &
     keeper_pid=$!
-    wait_until 5 grep -q READY "$work/keeper.out" || die "the keeper does not start"
+    wait_until 5 grep -qs READY "$work/keeper.out" || die "the keeper does not start"
 }
 start_client() { # [MODE]
+    rm -f "$work/client.out" # nobody may take the last one's words for this one's
     "$work/power_client" $BENCH "$work/keeper.sock" "$work/sim/links.json" "$work/sim/clock.sock" "${1:-}" \
         >"$work/client.out" 2>&1 &
     client_pid=$!
 }
 powered() {
     start_client "${1:-}"
-    wait_until 10 grep -q 'POWERED\|ERROR' "$work/client.out"
+    wait_until 10 grep -qs 'POWERED\|ERROR' "$work/client.out"
     grep -q POWERED "$work/client.out" || die "the client did not power the chip"
     [ "$(on_count)" = 10 ] || die "$(on_count) of 10 outputs are on"
 }
