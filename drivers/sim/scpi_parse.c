@@ -29,7 +29,7 @@ static void trim_end(char *text)
         text[--n] = '\0';
 }
 
-bool scpi_next_unit(const char **rest, char *unit, size_t size)
+bool scpi_parse_unit(const char **rest, char *unit, size_t size)
 {
     const char *p = *rest;
     size_t n = 0;
@@ -57,7 +57,7 @@ bool scpi_next_unit(const char **rest, char *unit, size_t size)
     return true;
 }
 
-char *scpi_split_header(char *unit, bool *ret_query)
+char *scpi_parse_header(char *unit, bool *ret_query)
 {
     char *p = unit;
     for (; *p && !blank(*p); p++)
@@ -72,7 +72,7 @@ char *scpi_split_header(char *unit, bool *ret_query)
     return arguments;
 }
 
-void scpi_full_header(const char *path, const char *header, char *full, size_t size)
+void scpi_parse_full_header(const char *path, const char *header, char *full, size_t size)
 {
     if (*header == ':')
         snprintf(full, size, "%s", header + 1);
@@ -82,7 +82,7 @@ void scpi_full_header(const char *path, const char *header, char *full, size_t s
         snprintf(full, size, "%s:%s", path, header);
 }
 
-void scpi_keep_path(const char *full, char *path, size_t size)
+void scpi_parse_keep_path(const char *full, char *path, size_t size)
 {
     snprintf(path, size, "%s", full);
     char *last = strrchr(path, ':');
@@ -107,7 +107,7 @@ static bool is_form(const char *keyword, size_t keyword_n, const char *word, siz
     return true;
 }
 
-bool scpi_is_keyword(const char *keyword, const char *word)
+bool scpi_parse_is_keyword(const char *keyword, const char *word)
 {
     return is_form(keyword, strlen(keyword), word, strlen(word));
 }
@@ -128,7 +128,7 @@ static bool node_fits(const char *pattern, size_t pattern_n, const char *word, s
     return true;
 }
 
-bool scpi_match(const char *pattern, const char *header, int *ret_suffix)
+bool scpi_parse_match(const char *pattern, const char *header, int *ret_suffix)
 {
     while (*pattern == ':')
         pattern++;
@@ -143,10 +143,10 @@ bool scpi_match(const char *pattern, const char *header, int *ret_suffix)
     size_t word_n = strcspn(header, ":");
     if (word_n && node_fits(node, node_n, header, word_n, ret_suffix)) {
         const char *next = header[word_n] == ':' ? header + word_n + 1 : header + word_n;
-        if (scpi_match(after, next, ret_suffix))
+        if (scpi_parse_match(after, next, ret_suffix))
             return true;
     }
-    return optional && scpi_match(after, header, ret_suffix);
+    return optional && scpi_parse_match(after, header, ret_suffix);
 }
 
 /* "(@1,3:4)" */
@@ -180,7 +180,7 @@ static int channel_list(const char *text, struct scpi_call *call, int channels)
     return 0;
 }
 
-int scpi_arguments(char *text, struct scpi_call *call, int channels)
+int scpi_parse_arguments(char *text, struct scpi_call *call, int channels)
 {
     char *p = text;
     while (*p) {
@@ -243,72 +243,72 @@ static double unit_factor(const char *suffix)
     return 0;
 }
 
-bool scpi_number(struct scpi_call *call, int i, double min, double max, double def, double *ret_value)
+bool scpi_server_number(struct scpi_call *call, int i, double min, double max, double def, double *ret_value)
 {
     if (i >= call->arg_n) {
-        scpi_error(call, -109);
+        scpi_server_error(call, -109);
         return false;
     }
     const char *text = call->arg[i];
-    if (scpi_is_keyword("MINimum", text)) {
+    if (scpi_parse_is_keyword("MINimum", text)) {
         *ret_value = min;
         return true;
     }
-    if (scpi_is_keyword("MAXimum", text)) {
+    if (scpi_parse_is_keyword("MAXimum", text)) {
         *ret_value = max;
         return true;
     }
-    if (scpi_is_keyword("DEFault", text)) {
+    if (scpi_parse_is_keyword("DEFault", text)) {
         *ret_value = def;
         return true;
     }
     char *end;
     double value = strtod(text, &end);
     if (end == text || !isfinite(value)) {
-        scpi_error(call, -104);
+        scpi_server_error(call, -104);
         return false;
     }
     while (blank(*end))
         end++;
     double factor = unit_factor(end);
     if (factor == 0) {
-        scpi_error(call, -131);
+        scpi_server_error(call, -131);
         return false;
     }
     value *= factor;
     if (value < min || value > max) {
-        scpi_error(call, -222);
+        scpi_server_error(call, -222);
         return false;
     }
     *ret_value = value;
     return true;
 }
 
-bool scpi_boolean(struct scpi_call *call, int i, bool *ret_value)
+bool scpi_server_boolean(struct scpi_call *call, int i, bool *ret_value)
 {
     if (i >= call->arg_n) {
-        scpi_error(call, -109);
+        scpi_server_error(call, -109);
         return false;
     }
     const char *text = call->arg[i];
     bool on = strcmp(text, "ON") == 0 || strcmp(text, "1") == 0;
     if (!on && strcmp(text, "OFF") != 0 && strcmp(text, "0") != 0) {
-        scpi_error(call, -224);
+        scpi_server_error(call, -224);
         return false;
     }
     *ret_value = on;
     return true;
 }
 
-bool scpi_keyword(const struct scpi_call *call, int i, const char *keyword)
+bool scpi_server_keyword(const struct scpi_call *call, int i, const char *keyword)
 {
-    return i < call->arg_n && scpi_is_keyword(keyword, call->arg[i]);
+    return i < call->arg_n && scpi_parse_is_keyword(keyword, call->arg[i]);
 }
 
-bool scpi_bound_asked(struct scpi_call *call, int i, double min, double max)
+bool scpi_server_bound_asked(struct scpi_call *call, int i, double min, double max)
 {
-    bool low = scpi_keyword(call, i, "MINimum"), high = scpi_keyword(call, i, "MAXimum");
+    bool low = scpi_server_keyword(call, i, "MINimum"), high = scpi_server_keyword(call, i, "MAXimum");
     if (low || high)
-        scpi_answer_number(call, low ? min : max);
+        scpi_server_answer_number(call, low ? min : max);
     return low || high;
 }

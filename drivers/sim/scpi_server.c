@@ -60,7 +60,7 @@ static void queue_error(struct scpi_server *server, int code)
     server->error_n++;
 }
 
-void scpi_error(struct scpi_call *call, int code)
+void scpi_server_error(struct scpi_call *call, int code)
 {
     queue_error(call->server, code);
 }
@@ -77,7 +77,7 @@ static void begin_value(struct scpi_server *server)
     server->answered = true;
 }
 
-void scpi_answer(struct scpi_call *call, const char *format, ...)
+void scpi_server_answer(struct scpi_call *call, const char *format, ...)
 {
     char text[256];
     va_list args;
@@ -88,12 +88,12 @@ void scpi_answer(struct scpi_call *call, const char *format, ...)
     strbuf_add(&call->server->answer, "%s", text);
 }
 
-void scpi_answer_number(struct scpi_call *call, double value)
+void scpi_server_answer_number(struct scpi_call *call, double value)
 {
-    scpi_answer(call, "%+.8E", isfinite(value) ? value : 9.91e37);
+    scpi_server_answer(call, "%+.8E", isfinite(value) ? value : 9.91e37);
 }
 
-void scpi_answer_block(struct scpi_call *call, const void *bytes, size_t n)
+void scpi_server_answer_block(struct scpi_call *call, const void *bytes, size_t n)
 {
     char length[24];
     int digits = snprintf(length, sizeof length, "%zu", n);
@@ -102,7 +102,7 @@ void scpi_answer_block(struct scpi_call *call, const void *bytes, size_t n)
     strbuf_bytes(&call->server->answer, bytes, n);
 }
 
-void scpi_wait(struct scpi_call *call, double seconds, scpi_handler resume)
+void scpi_server_wait(struct scpi_call *call, double seconds, scpi_handler resume)
 {
     call->wait_s = seconds;
     call->resume = resume;
@@ -125,7 +125,8 @@ static uint8_t status_byte(const struct scpi_server *server)
 static void idn_query(struct scpi_call *call)
 {
     const struct scpi_model *model = call->server->model;
-    scpi_answer(call, "%s,%s,%s,%s", model->vendor, model->model, call->server->serial, model->firmware);
+    scpi_server_answer(call, "%s,%s,%s,%s", model->vendor, model->model, call->server->serial,
+                       model->firmware);
 }
 
 static void rst(struct scpi_call *call)
@@ -159,12 +160,12 @@ static void opc(struct scpi_call *call)
 
 static void one(struct scpi_call *call)
 {
-    scpi_answer(call, "1");
+    scpi_server_answer(call, "1");
 }
 
 static void opc_query(struct scpi_call *call)
 {
-    scpi_wait(call, pending_s(call->server), one);
+    scpi_server_wait(call, pending_s(call->server), one);
 }
 
 static void nothing(struct scpi_call *call)
@@ -174,7 +175,7 @@ static void nothing(struct scpi_call *call)
 
 static void wai(struct scpi_call *call)
 {
-    scpi_wait(call, pending_s(call->server), nothing);
+    scpi_server_wait(call, pending_s(call->server), nothing);
 }
 
 static void esr_query(struct scpi_call *call)
@@ -184,19 +185,19 @@ static void esr_query(struct scpi_call *call)
         server->opc_armed = false;
         server->esr |= ESR_OPC;
     }
-    scpi_answer(call, "%d", server->esr);
+    scpi_server_answer(call, "%d", server->esr);
     server->esr = 0;
 }
 
 static void stb_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", status_byte(call->server));
+    scpi_server_answer(call, "%d", status_byte(call->server));
 }
 
 static void set_mask(struct scpi_call *call, uint8_t *mask)
 {
     double value;
-    if (scpi_number(call, 0, 0, 255, 0, &value))
+    if (scpi_server_number(call, 0, 0, 255, 0, &value))
         *mask = (uint8_t)value;
 }
 
@@ -207,7 +208,7 @@ static void ese(struct scpi_call *call)
 
 static void ese_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", call->server->ese);
+    scpi_server_answer(call, "%d", call->server->ese);
 }
 
 static void sre(struct scpi_call *call)
@@ -217,12 +218,12 @@ static void sre(struct scpi_call *call)
 
 static void sre_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", call->server->sre);
+    scpi_server_answer(call, "%d", call->server->sre);
 }
 
 static void tst_query(struct scpi_call *call)
 {
-    scpi_answer(call, call->server->model->keithley_errors ? "0" : "+0");
+    scpi_server_answer(call, call->server->model->keithley_errors ? "0" : "+0");
 }
 
 static void error_query(struct scpi_call *call)
@@ -230,22 +231,22 @@ static void error_query(struct scpi_call *call)
     struct scpi_server *server = call->server;
     bool keithley = server->model->keithley_errors;
     if (server->error_n == 0) {
-        scpi_answer(call, keithley ? "0,\"No error;0;0 0\"" : "+0,\"No error\"");
+        scpi_server_answer(call, keithley ? "0,\"No error;0;0 0\"" : "+0,\"No error\"");
         return;
     }
-    scpi_answer(call, keithley ? "%d,\"%s;1;0 0\"" : "%d,\"%s\"", server->error[0].code,
-                server->error[0].text);
+    scpi_server_answer(call, keithley ? "%d,\"%s;1;0 0\"" : "%d,\"%s\"", server->error[0].code,
+                       server->error[0].text);
     memmove(server->error, server->error + 1, (size_t)--server->error_n * sizeof server->error[0]);
 }
 
 static void error_count_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", call->server->error_n);
+    scpi_server_answer(call, "%d", call->server->error_n);
 }
 
 static void version_query(struct scpi_call *call)
 {
-    scpi_answer(call, "1999.0");
+    scpi_server_answer(call, "1999.0");
 }
 
 static const struct scpi_command common[] = {
@@ -272,7 +273,7 @@ static void run(struct scpi_server *server);
 static const struct scpi_command *find(const struct scpi_command *table, const char *header, int *ret_suffix)
 {
     for (; table->pattern; table++)
-        if (scpi_match(table->pattern, header, ret_suffix))
+        if (scpi_parse_match(table->pattern, header, ret_suffix))
             return table;
     return NULL;
 }
@@ -285,8 +286,8 @@ static void execute(struct scpi_server *server, char *unit)
     bool query;
     *call = (struct scpi_call){ .server = server, .suffix = 1 };
     server->item_n = 0;
-    char *arguments = scpi_split_header(unit, &query);
-    scpi_full_header(server->path, unit, full, sizeof full);
+    char *arguments = scpi_parse_header(unit, &query);
+    scpi_parse_full_header(server->path, unit, full, sizeof full);
     const struct scpi_command *command = find(common, full, &call->suffix);
     if (!command)
         command = find(server->model->command, full, &call->suffix);
@@ -296,8 +297,8 @@ static void execute(struct scpi_server *server, char *unit)
         return;
     }
     if (*unit != '*')
-        scpi_keep_path(full, server->path, sizeof server->path);
-    int code = scpi_arguments(arguments, call, server->model->channels);
+        scpi_parse_keep_path(full, server->path, sizeof server->path);
+    int code = scpi_parse_arguments(arguments, call, server->model->channels);
     if (code) {
         queue_error(server, code);
         return;
@@ -369,7 +370,7 @@ static void run(struct scpi_server *server)
             server->rest = server->queue[0].text;
             *server->path = '\0';
         }
-        if (!scpi_next_unit(&server->rest, server->unit, sizeof server->unit)) {
+        if (!scpi_parse_unit(&server->rest, server->unit, sizeof server->unit)) {
             finish_message(server);
             continue;
         }

@@ -96,20 +96,21 @@ void scpi_server_gone(void *instrument, int client);
 
 /* ---- For handlers ---- */
 /* One value of the answer; values of one query are joined by commas. */
-void scpi_answer(struct scpi_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void scpi_server_answer(struct scpi_call *call, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* "+3.30000000E+00" */
-void scpi_answer_number(struct scpi_call *call, double value);
+void scpi_server_answer_number(struct scpi_call *call, double value);
 /* A definite-length block as the answer. */
-void scpi_answer_block(struct scpi_call *call, const void *bytes, size_t n);
-void scpi_error(struct scpi_call *call, int code);
+void scpi_server_answer_block(struct scpi_call *call, const void *bytes, size_t n);
+void scpi_server_error(struct scpi_call *call, int code);
 /* Calls resume after that long; the message goes on after it. */
-void scpi_wait(struct scpi_call *call, double seconds, scpi_handler resume);
+void scpi_server_wait(struct scpi_call *call, double seconds, scpi_handler resume);
 /* Argument i as a number with unit suffix, MIN, MAX or DEF. False: the error is queued. */
-bool scpi_number(struct scpi_call *call, int i, double min, double max, double def, double *ret_value);
-bool scpi_boolean(struct scpi_call *call, int i, bool *ret_value);
+bool scpi_server_number(struct scpi_call *call, int i, double min, double max, double def, double *ret_value);
+bool scpi_server_boolean(struct scpi_call *call, int i, bool *ret_value);
 /* Whether argument i is that keyword, short or long ("VOLTage"). */
-bool scpi_keyword(const struct scpi_call *call, int i, const char *keyword);
+bool scpi_server_keyword(const struct scpi_call *call, int i, const char *keyword);
 /* Argument i is MIN or MAX of a query: answers the bound. */
-bool scpi_bound_asked(struct scpi_call *call, int i, double min, double max);
+bool scpi_server_bound_asked(struct scpi_call *call, int i, double min, double max);
 
 #endif

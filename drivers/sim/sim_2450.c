@@ -134,7 +134,7 @@ static int function_argument(struct scpi_call *call)
 {
     char word[24] = "";
     if (call->arg_n < 1) {
-        scpi_error(call, -109);
+        scpi_server_error(call, -109);
         return -1;
     }
     const char *text = call->arg[0];
@@ -144,11 +144,11 @@ static int function_argument(struct scpi_call *call)
             word[n++] = (char)(*text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text);
     word[n] = '\0';
     call->arg[0] = word;
-    bool volt = scpi_keyword(call, 0, "VOLTage"), amps = scpi_keyword(call, 0, "CURRent");
+    bool volt = scpi_server_keyword(call, 0, "VOLTage"), amps = scpi_server_keyword(call, 0, "CURRent");
     call->arg[0] = "";
     if (volt || amps)
         return volt ? FUNCTION_VOLT : FUNCTION_AMPS;
-    scpi_error(call, -224);
+    scpi_server_error(call, -224);
     return -1;
 }
 
@@ -164,13 +164,13 @@ static void set_source_function(struct scpi_call *call)
 
 static void source_function_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->source_function == FUNCTION_VOLT ? "VOLT" : "CURR");
+    scpi_server_answer(call, smu_of(call)->source_function == FUNCTION_VOLT ? "VOLT" : "CURR");
 }
 
 static void set_level(struct scpi_call *call, enum function function, double max)
 {
     double value;
-    if (!scpi_number(call, 0, -max, max, 0, &value))
+    if (!scpi_server_number(call, 0, -max, max, 0, &value))
         return;
     smu_of(call)->set[function] = value;
     apply(smu_of(call));
@@ -179,7 +179,7 @@ static void set_level(struct scpi_call *call, enum function function, double max
 static void set_limit(struct scpi_call *call, enum function function, double max)
 {
     double value;
-    if (!scpi_number(call, 0, 1e-9, max, max, &value))
+    if (!scpi_server_number(call, 0, 1e-9, max, max, &value))
         return;
     smu_of(call)->limit[function] = value;
     apply(smu_of(call));
@@ -187,7 +187,7 @@ static void set_limit(struct scpi_call *call, enum function function, double max
 
 static void number6(struct scpi_call *call, double value)
 {
-    scpi_answer(call, "%.6E", isfinite(value) ? value : 9.9e37);
+    scpi_server_answer(call, "%.6E", isfinite(value) ? value : 9.9e37);
 }
 
 static void set_volt(struct scpi_call *call)
@@ -236,7 +236,7 @@ static void limit_tripped_query(struct scpi_call *call)
     struct smu *smu = smu_of(call);
     bool limiting = world_source_limiting(smu->world, smu->source);
     bool compliance = smu->source_function == FUNCTION_VOLT ? limiting : smu->on && !limiting;
-    scpi_answer(call, compliance ? "1" : "0");
+    scpi_server_answer(call, compliance ? "1" : "0");
 }
 
 static void set_protection(struct scpi_call *call)
@@ -249,27 +249,27 @@ static void set_protection(struct scpi_call *call)
     else if (strncmp(text, "PROT", 4) == 0 && atof(text + 4) >= 2)
         smu->ovp_v = atof(text + 4);
     else
-        scpi_error(call, call->arg_n ? -224 : -109);
+        scpi_server_error(call, call->arg_n ? -224 : -109);
     apply(smu);
 }
 
 static void protection_query(struct scpi_call *call)
 {
     if (smu_of(call)->ovp_v >= MAX_V)
-        scpi_answer(call, "NONE");
+        scpi_server_answer(call, "NONE");
     else
-        scpi_answer(call, "PROT%g", smu_of(call)->ovp_v);
+        scpi_server_answer(call, "PROT%g", smu_of(call)->ovp_v);
 }
 
 static void protection_tripped_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->tripped ? "1" : "0");
+    scpi_server_answer(call, smu_of(call)->tripped ? "1" : "0");
 }
 
 static void set_output(struct scpi_call *call)
 {
     bool on;
-    if (!scpi_boolean(call, 0, &on))
+    if (!scpi_server_boolean(call, 0, &on))
         return;
     smu_of(call)->on = on;
     smu_of(call)->tripped = false;
@@ -278,22 +278,22 @@ static void set_output(struct scpi_call *call)
 
 static void output_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->on ? "1" : "0");
+    scpi_server_answer(call, smu_of(call)->on ? "1" : "0");
 }
 
 static void set_off_state(struct scpi_call *call)
 {
-    if (!scpi_keyword(call, 0, "HIMPedance") && !scpi_keyword(call, 0, "NORMal"))
-        scpi_error(call, call->arg_n ? -224 : -109);
+    if (!scpi_server_keyword(call, 0, "HIMPedance") && !scpi_server_keyword(call, 0, "NORMal"))
+        scpi_server_error(call, call->arg_n ? -224 : -109);
     else {
-        smu_of(call)->off_high_impedance = scpi_keyword(call, 0, "HIMPedance");
+        smu_of(call)->off_high_impedance = scpi_server_keyword(call, 0, "HIMPedance");
         apply(smu_of(call));
     }
 }
 
 static void off_state_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->off_high_impedance ? "HIMP" : "NORM");
+    scpi_server_answer(call, smu_of(call)->off_high_impedance ? "HIMP" : "NORM");
 }
 
 /* ---- Sense ---- */
@@ -307,12 +307,12 @@ static void set_sense_function(struct scpi_call *call)
 
 static void sense_function_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->sense_function == FUNCTION_VOLT ? "\"VOLT:DC\"" : "\"CURR:DC\"");
+    scpi_server_answer(call, smu_of(call)->sense_function == FUNCTION_VOLT ? "\"VOLT:DC\"" : "\"CURR:DC\"");
 }
 
 static void set_nplc(struct scpi_call *call)
 {
-    scpi_number(call, 0, 0.01, 10, 1, &smu_of(call)->nplc);
+    scpi_server_number(call, 0, 0.01, 10, 1, &smu_of(call)->nplc);
 }
 
 static void nplc_query(struct scpi_call *call)
@@ -322,30 +322,30 @@ static void nplc_query(struct scpi_call *call)
 
 static void set_remote(struct scpi_call *call)
 {
-    scpi_boolean(call, 0, &smu_of(call)->sense_remote);
+    scpi_server_boolean(call, 0, &smu_of(call)->sense_remote);
 }
 
 static void remote_query(struct scpi_call *call)
 {
-    scpi_answer(call, smu_of(call)->sense_remote ? "1" : "0");
+    scpi_server_answer(call, smu_of(call)->sense_remote ? "1" : "0");
 }
 
 /* The model ranges by itself: explicit ranges are checked and otherwise taken as said. */
 static void set_range(struct scpi_call *call)
 {
     double value;
-    scpi_number(call, 0, 0, MAX_V, MAX_V, &value);
+    scpi_server_number(call, 0, 0, MAX_V, MAX_V, &value);
 }
 
 static void set_auto(struct scpi_call *call)
 {
     bool on;
-    scpi_boolean(call, 0, &on);
+    scpi_server_boolean(call, 0, &on);
 }
 
 static void auto_query(struct scpi_call *call)
 {
-    scpi_answer(call, "1");
+    scpi_server_answer(call, "1");
 }
 
 /* ---- Reading ---- */
@@ -359,14 +359,14 @@ static void answer_elements(struct scpi_call *call)
         return;
     }
     for (int i = first; i < call->arg_n; i++) {
-        if (scpi_keyword(call, i, "READing"))
+        if (scpi_server_keyword(call, i, "READing"))
             number6(call, smu->last);
-        else if (scpi_keyword(call, i, "SOURce"))
+        else if (scpi_server_keyword(call, i, "SOURce"))
             number6(call, smu->last_source);
-        else if (scpi_keyword(call, i, "RELative"))
-            scpi_answer(call, "%.6f", (double)smu->last_ns * 1e-9);
+        else if (scpi_server_keyword(call, i, "RELative"))
+            scpi_server_answer(call, "%.6f", (double)smu->last_ns * 1e-9);
         else
-            scpi_error(call, -224);
+            scpi_server_error(call, -224);
     }
 }
 
@@ -393,7 +393,7 @@ static void read_query(struct scpi_call *call)
 {
     struct smu *smu = smu_of(call);
     smu->start = world_source_integrals(smu->world, smu->source);
-    scpi_wait(call, smu->nplc / LINE_HZ, read_done);
+    scpi_server_wait(call, smu->nplc / LINE_HZ, read_done);
 }
 
 static void measure_volt_query(struct scpi_call *call)
@@ -411,7 +411,7 @@ static void measure_amps_query(struct scpi_call *call)
 static void fetch_query(struct scpi_call *call)
 {
     if (smu_of(call)->buffered == 0)
-        scpi_error(call, -230);
+        scpi_server_error(call, -230);
     answer_elements(call);
 }
 
@@ -422,12 +422,12 @@ static void clear_buffer(struct scpi_call *call)
 
 static void buffer_count_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", smu_of(call)->buffered);
+    scpi_server_answer(call, "%d", smu_of(call)->buffered);
 }
 
 static void language_query(struct scpi_call *call)
 {
-    scpi_answer(call, "SCPI");
+    scpi_server_answer(call, "SCPI");
 }
 
 static const struct scpi_command commands[] = {

@@ -153,20 +153,20 @@ static void answer_all(struct scpi_call *call)
 {
     struct dmm *dmm = dmm_of(call);
     if (dmm->left > 0) { /* the last sample is due at this very instant */
-        scpi_wait(call, 1e-6, answer_all);
+        scpi_server_wait(call, 1e-6, answer_all);
         return;
     }
     if (dmm->count == 0)
-        scpi_error(call, -230);
+        scpi_server_error(call, -230);
     for (int i = 0; i < dmm->count; i++)
-        scpi_answer_number(call, dmm->reading[i]);
+        scpi_server_answer_number(call, dmm->reading[i]);
 }
 
 static void fetch_query(struct scpi_call *call)
 {
     int64_t left_ns = call->server->pending_until_ns - sim_now(call->server->loop);
     if (left_ns > 0)
-        scpi_wait(call, (double)left_ns * 1e-9, answer_all);
+        scpi_server_wait(call, (double)left_ns * 1e-9, answer_all);
     else
         answer_all(call);
 }
@@ -180,7 +180,7 @@ static void read_query(struct scpi_call *call)
 static void start(struct scpi_call *call)
 {
     if (dmm_of(call)->left > 0)
-        scpi_error(call, -213);
+        scpi_server_error(call, -213);
     else
         initiate(dmm_of(call));
 }
@@ -195,13 +195,13 @@ static void remove_query(struct scpi_call *call)
 {
     struct dmm *dmm = dmm_of(call);
     double n = dmm->count;
-    if (call->arg_n && !scpi_number(call, 0, 1, READINGS_MAX, 1, &n))
+    if (call->arg_n && !scpi_server_number(call, 0, 1, READINGS_MAX, 1, &n))
         return;
     int take = n < dmm->count ? (int)n : dmm->count;
     struct strbuf text = { .text = NULL };
     for (int i = 0; i < take; i++)
         strbuf_add(&text, "%s%+.8E", i ? "," : "", dmm->reading[i]);
-    scpi_answer_block(call, text.text ? text.text : "", text.length);
+    scpi_server_answer_block(call, text.text ? text.text : "", text.length);
     strbuf_free(&text);
     dmm->count -= take;
     memmove(dmm->reading, dmm->reading + take, (size_t)dmm->count * sizeof *dmm->reading);
@@ -209,7 +209,7 @@ static void remove_query(struct scpi_call *call)
 
 static void points_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%+d", dmm_of(call)->count);
+    scpi_server_answer(call, "%+d", dmm_of(call)->count);
 }
 
 /* ---- Configuration ---- */
@@ -218,11 +218,11 @@ static bool range_argument(struct scpi_call *call, int i)
 {
     struct dmm *dmm = dmm_of(call);
     double value;
-    if (call->arg_n <= i || scpi_keyword(call, i, "AUTO") || scpi_keyword(call, i, "DEFault")) {
+    if (call->arg_n <= i || scpi_server_keyword(call, i, "AUTO") || scpi_server_keyword(call, i, "DEFault")) {
         dmm->fixed_range = -1;
         return true;
     }
-    if (!scpi_number(call, i, 0, 1000, 10, &value))
+    if (!scpi_server_number(call, i, 0, 1000, 10, &value))
         return false;
     dmm->fixed_range = 0;
     while (dmm->fixed_range < RANGES - 1 && ranges[dmm->fixed_range].full < value)
@@ -241,7 +241,7 @@ static void configure_query(struct scpi_call *call)
 {
     const struct dmm *dmm = dmm_of(call);
     double full = ranges[dmm->fixed_range < 0 ? 2 : dmm->fixed_range].full;
-    scpi_answer(call, "\"VOLT %+.8E,%+.8E\"", full, full * 1e-6);
+    scpi_server_answer(call, "\"VOLT %+.8E,%+.8E\"", full, full * 1e-6);
 }
 
 static void measure_query(struct scpi_call *call)
@@ -254,7 +254,7 @@ static void set_nplc(struct scpi_call *call)
 {
     static const double values[] = { 0.02, 0.2, 1, 10, 100 };
     double value;
-    if (!scpi_number(call, 0, 0.02, 100, 10, &value))
+    if (!scpi_server_number(call, 0, 0.02, 100, 10, &value))
         return;
     size_t i = 0;
     while (i + 1 < sizeof values / sizeof *values && values[i] < value * (1 - 1e-9))
@@ -264,7 +264,7 @@ static void set_nplc(struct scpi_call *call)
 
 static void nplc_query(struct scpi_call *call)
 {
-    scpi_answer_number(call, dmm_of(call)->nplc);
+    scpi_server_answer_number(call, dmm_of(call)->nplc);
 }
 
 static void set_range(struct scpi_call *call)
@@ -276,83 +276,83 @@ static void set_range(struct scpi_call *call)
 static void range_query(struct scpi_call *call)
 {
     const struct dmm *dmm = dmm_of(call);
-    scpi_answer_number(call, ranges[dmm->fixed_range < 0 ? 2 : dmm->fixed_range].full);
+    scpi_server_answer_number(call, ranges[dmm->fixed_range < 0 ? 2 : dmm->fixed_range].full);
 }
 
 static void set_auto(struct scpi_call *call)
 {
     bool on;
-    if (scpi_boolean(call, 0, &on))
+    if (scpi_server_boolean(call, 0, &on))
         dmm_of(call)->fixed_range = on ? -1 : dmm_of(call)->fixed_range < 0 ? 2 : dmm_of(call)->fixed_range;
 }
 
 static void auto_query(struct scpi_call *call)
 {
-    scpi_answer(call, dmm_of(call)->fixed_range < 0 ? "1" : "0");
+    scpi_server_answer(call, dmm_of(call)->fixed_range < 0 ? "1" : "0");
 }
 
 static void set_zero(struct scpi_call *call)
 {
-    scpi_boolean(call, 0, &dmm_of(call)->autozero);
+    scpi_server_boolean(call, 0, &dmm_of(call)->autozero);
 }
 
 static void zero_query(struct scpi_call *call)
 {
-    scpi_answer(call, dmm_of(call)->autozero ? "1" : "0");
+    scpi_server_answer(call, dmm_of(call)->autozero ? "1" : "0");
 }
 
 static void set_impedance(struct scpi_call *call)
 {
-    if (scpi_boolean(call, 0, &dmm_of(call)->high_impedance))
+    if (scpi_server_boolean(call, 0, &dmm_of(call)->high_impedance))
         apply_input(dmm_of(call));
 }
 
 static void impedance_query(struct scpi_call *call)
 {
-    scpi_answer(call, dmm_of(call)->high_impedance ? "1" : "0");
+    scpi_server_answer(call, dmm_of(call)->high_impedance ? "1" : "0");
 }
 
 static void set_samples(struct scpi_call *call)
 {
     double value;
-    if (scpi_number(call, 0, 1, READINGS_MAX, 1, &value))
+    if (scpi_server_number(call, 0, 1, READINGS_MAX, 1, &value))
         dmm_of(call)->samples = (int)value;
 }
 
 static void samples_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%+d", dmm_of(call)->samples);
+    scpi_server_answer(call, "%+d", dmm_of(call)->samples);
 }
 
 static void set_delay(struct scpi_call *call)
 {
-    scpi_number(call, 0, 0, 3600, 0, &dmm_of(call)->delay_s);
+    scpi_server_number(call, 0, 0, 3600, 0, &dmm_of(call)->delay_s);
 }
 
 static void delay_query(struct scpi_call *call)
 {
-    scpi_answer_number(call, dmm_of(call)->delay_s);
+    scpi_server_answer_number(call, dmm_of(call)->delay_s);
 }
 
 static void set_trigger_source(struct scpi_call *call)
 {
-    if (!scpi_keyword(call, 0, "IMMediate"))
-        scpi_error(call, call->arg_n ? -224 : -109); /* nothing else is wired */
+    if (!scpi_server_keyword(call, 0, "IMMediate"))
+        scpi_server_error(call, call->arg_n ? -224 : -109); /* nothing else is wired */
 }
 
 static void trigger_source_query(struct scpi_call *call)
 {
-    scpi_answer(call, "IMM");
+    scpi_server_answer(call, "IMM");
 }
 
 static void function_query(struct scpi_call *call)
 {
-    scpi_answer(call, "\"VOLT\"");
+    scpi_server_answer(call, "\"VOLT\"");
 }
 
 static void terminals_query(struct scpi_call *call)
 {
-    scpi_answer(call, "FRON");
+    scpi_server_answer(call, "FRON");
 }
 
 static const struct scpi_command commands[] = {

@@ -21,7 +21,7 @@
 static void summary_query(struct scpi_call *call)
 {
     if (call->suffix < 1 || call->suffix > call->server->model->channels) {
-        scpi_error(call, -113);
+        scpi_server_error(call, -113);
         return;
     }
     struct supply *supply = (struct supply *)call->server;
@@ -30,7 +30,7 @@ static void summary_query(struct scpi_call *call)
     if (channel->on)
         bits |= world_source_limiting(supply->world, channel->source) ? 1 : 2;
     bits |= (channel->ovp_tripped ? 1 << 9 : 0) | (channel->ocp_tripped ? 1 << 10 : 0);
-    scpi_answer(call, "%d", bits);
+    scpi_server_answer(call, "%d", bits);
 }
 
 static const struct scpi_command commands[] = {

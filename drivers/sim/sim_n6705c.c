@@ -28,7 +28,7 @@ static void operation_query(struct scpi_call *call)
     for (int i = 0; i < call->channel_n; i++) {
         const struct supply_channel *channel = supply_channel(call, i);
         bool limiting = world_source_limiting(supply->world, channel->source);
-        scpi_answer(call, "%d", !channel->on ? 4 : limiting ? 2 : 1);
+        scpi_server_answer(call, "%d", !channel->on ? 4 : limiting ? 2 : 1);
     }
 }
 
@@ -37,7 +37,7 @@ static void questionable_query(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++) {
         const struct supply_channel *channel = supply_channel(call, i);
-        scpi_answer(call, "%d", (channel->ovp_tripped ? 1 : 0) | (channel->ocp_tripped ? 2 : 0));
+        scpi_server_answer(call, "%d", (channel->ovp_tripped ? 1 : 0) | (channel->ocp_tripped ? 2 : 0));
     }
 }
 
@@ -45,40 +45,40 @@ static void questionable_query(struct scpi_call *call)
 static void set_emulation(struct scpi_call *call)
 {
     if (call->arg_n < 1)
-        scpi_error(call, -109);
+        scpi_server_error(call, -109);
     else if (strcmp(call->arg[0], "PS4Q") != 0 && strcmp(call->arg[0], "SMU") != 0)
-        scpi_error(call, -224);
+        scpi_server_error(call, -224);
 }
 
 static void emulation_query(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "PS4Q");
+        scpi_server_answer(call, "PS4Q");
 }
 
 static void set_function(struct scpi_call *call)
 {
     if (call->arg_n < 1)
-        scpi_error(call, -109);
-    else if (!scpi_keyword(call, 0, "VOLTage"))
-        scpi_error(call, -224);
+        scpi_server_error(call, -109);
+    else if (!scpi_server_keyword(call, 0, "VOLTage"))
+        scpi_server_error(call, -224);
 }
 
 static void function_query(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "VOLT");
+        scpi_server_answer(call, "VOLT");
 }
 
 static void channel_model_query(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "N6784A");
+        scpi_server_answer(call, "N6784A");
 }
 
 static void channel_count_query(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", call->server->model->channels);
+    scpi_server_answer(call, "%d", call->server->model->channels);
 }
 
 static const struct scpi_command commands[] = {

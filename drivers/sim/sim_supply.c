@@ -143,7 +143,7 @@ static bool common_number(struct scpi_call *call, size_t min_at, size_t max_at, 
         min = fmax(min, min_at == SIZE_MAX ? 0 : *(const double *)(const void *)(data + min_at));
         max = fmin(max, *(const double *)(const void *)(data + max_at));
     }
-    return scpi_number(call, 0, min, max, 0, ret_value);
+    return scpi_server_number(call, 0, min, max, 0, ret_value);
 }
 
 static double rounded(double value, double step)
@@ -168,8 +168,8 @@ void supply_get_voltage(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++) {
         const struct supply_channel *channel = supply_channel(call, i);
-        if (!scpi_bound_asked(call, 0, channel->data->min_v, channel->data->max_v))
-            scpi_answer_number(call, channel->set_v);
+        if (!scpi_server_bound_asked(call, 0, channel->data->min_v, channel->data->max_v))
+            scpi_server_answer_number(call, channel->set_v);
     }
 }
 
@@ -189,8 +189,8 @@ void supply_get_current(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++) {
         const struct supply_channel *channel = supply_channel(call, i);
-        if (!scpi_bound_asked(call, 0, 0, channel->data->max_a))
-            scpi_answer_number(call, channel->set_a);
+        if (!scpi_server_bound_asked(call, 0, 0, channel->data->max_a))
+            scpi_server_answer_number(call, channel->set_a);
     }
 }
 
@@ -208,19 +208,19 @@ void supply_set_ovp(struct scpi_call *call)
 void supply_get_ovp(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer_number(call, supply_channel(call, i)->ovp_v);
+        scpi_server_answer_number(call, supply_channel(call, i)->ovp_v);
 }
 
 void supply_get_ovp_tripped(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "%d", supply_channel(call, i)->ovp_tripped);
+        scpi_server_answer(call, "%d", supply_channel(call, i)->ovp_tripped);
 }
 
 void supply_set_ocp(struct scpi_call *call)
 {
     bool on;
-    if (!scpi_boolean(call, 0, &on))
+    if (!scpi_server_boolean(call, 0, &on))
         return;
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->ocp = on;
@@ -231,13 +231,13 @@ void supply_set_ocp(struct scpi_call *call)
 void supply_get_ocp(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "%d", supply_channel(call, i)->ocp);
+        scpi_server_answer(call, "%d", supply_channel(call, i)->ocp);
 }
 
 void supply_set_ocp_delay(struct scpi_call *call)
 {
     double value;
-    if (!scpi_number(call, 0, 0, 3600, supply_of(call)->data->ocp_delay_s, &value))
+    if (!scpi_server_number(call, 0, 0, 3600, supply_of(call)->data->ocp_delay_s, &value))
         return;
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->ocp_delay_s = value;
@@ -248,13 +248,13 @@ void supply_set_ocp_delay(struct scpi_call *call)
 void supply_get_ocp_delay(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer_number(call, supply_channel(call, i)->ocp_delay_s);
+        scpi_server_answer_number(call, supply_channel(call, i)->ocp_delay_s);
 }
 
 void supply_get_ocp_tripped(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "%d", supply_channel(call, i)->ocp_tripped);
+        scpi_server_answer(call, "%d", supply_channel(call, i)->ocp_tripped);
 }
 
 void supply_clear(struct scpi_call *call)
@@ -266,11 +266,11 @@ void supply_clear(struct scpi_call *call)
 void supply_set_output(struct scpi_call *call)
 {
     bool on;
-    if (!scpi_boolean(call, 0, &on))
+    if (!scpi_server_boolean(call, 0, &on))
         return;
     for (int i = 0; on && i < call->channel_n; i++)
         if (supply_channel(call, i)->ovp_tripped || supply_channel(call, i)->ocp_tripped) {
-            scpi_error(call, -221); /* a tripped output wants OUTP:PROT:CLE first */
+            scpi_server_error(call, -221); /* a tripped output wants OUTP:PROT:CLE first */
             return;
         }
     for (int i = 0; i < call->channel_n; i++) {
@@ -282,14 +282,14 @@ void supply_set_output(struct scpi_call *call)
 void supply_get_output(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, "%d", supply_channel(call, i)->on);
+        scpi_server_answer(call, "%d", supply_channel(call, i)->on);
 }
 
 void supply_set_sense(struct scpi_call *call)
 {
-    bool external = scpi_keyword(call, 0, "EXTernal");
-    if (!external && !scpi_keyword(call, 0, "INTernal")) {
-        scpi_error(call, -224);
+    bool external = scpi_server_keyword(call, 0, "EXTernal");
+    if (!external && !scpi_server_keyword(call, 0, "INTernal")) {
+        scpi_server_error(call, -224);
         return;
     }
     for (int i = 0; i < call->channel_n; i++)
@@ -299,7 +299,7 @@ void supply_set_sense(struct scpi_call *call)
 void supply_get_sense(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        scpi_answer(call, supply_channel(call, i)->sense_external ? "EXT" : "INT");
+        scpi_server_answer(call, supply_channel(call, i)->sense_external ? "EXT" : "INT");
 }
 
 /* ---- Measurement: the true average over the aperture, then this unit's errors ---- */
@@ -319,7 +319,7 @@ static void begin_aperture(struct scpi_call *call, scpi_handler resume)
         struct supply_channel *channel = supply_channel(call, i);
         channel->start = world_source_integrals(supply->world, channel->source);
     }
-    scpi_wait(call, supply->data->aperture_s, resume);
+    scpi_server_wait(call, supply->data->aperture_s, resume);
 }
 
 static void answer_voltage(struct scpi_call *call)
@@ -330,7 +330,7 @@ static void answer_voltage(struct scpi_call *call)
         struct world_integrals end = world_source_integrals(supply->world, channel->source);
         double volt = (end.volt_s - channel->start.volt_s) / (end.t_s - channel->start.t_s);
         volt = volt * (1 + channel->read_v_gain) + channel->read_v_offset;
-        scpi_answer_number(call, volt + noise(supply, call, i, channel->data->noise_v));
+        scpi_server_answer_number(call, volt + noise(supply, call, i, channel->data->noise_v));
     }
 }
 
@@ -346,7 +346,7 @@ static void answer_current(struct scpi_call *call)
                fabs(amps) > channel->data->range[r].up_to_a)
             r++;
         amps = amps * (1 + channel->range_gain[r]) + channel->range_offset[r];
-        scpi_answer_number(call, amps + noise(supply, call, i, channel->data->range[r].noise_a));
+        scpi_server_answer_number(call, amps + noise(supply, call, i, channel->data->range[r].noise_a));
     }
 }
 
@@ -366,13 +366,13 @@ void supply_select(struct scpi_call *call)
     const char *text = call->arg_n ? call->arg[0] : "";
     if (text[0] == 'C' && text[1] == 'H')
         call->arg[0] = text + 2; /* INST CH2 */
-    if (scpi_number(call, 0, 1, call->server->model->channels, 1, &value))
+    if (scpi_server_number(call, 0, 1, call->server->model->channels, 1, &value))
         call->server->selected = (int)value;
 }
 
 void supply_get_selected(struct scpi_call *call)
 {
-    scpi_answer(call, "%d", call->server->selected);
+    scpi_server_answer(call, "%d", call->server->selected);
 }
 
 void supply_nothing(struct scpi_call *call)

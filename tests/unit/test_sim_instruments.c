@@ -271,7 +271,7 @@ static void headers_match_long_short_and_optional_nodes(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int suffix = 1;
-        if (scpi_match(rows[i].pattern, rows[i].header, &suffix) != rows[i].fits)
+        if (scpi_parse_match(rows[i].pattern, rows[i].header, &suffix) != rows[i].fits)
             fail_msg("%s against %s", rows[i].header, rows[i].pattern);
         if (rows[i].fits)
             assert_int_equal(suffix, rows[i].suffix);
@@ -292,7 +292,7 @@ static void channel_lists_are_parsed_and_bounded(void **state)
         char text[64];
         struct scpi_call call = { .suffix = 1 };
         snprintf(text, sizeof text, "%s", rows[i].text);
-        int code = scpi_arguments(text, &call, 4);
+        int code = scpi_parse_arguments(text, &call, 4);
         if (code != rows[i].code)
             fail_msg("%s: %d, not %d", rows[i].text, code, rows[i].code);
         if (code == 0) {
