@@ -5,6 +5,8 @@
  * scan of all samples. */
 #include "tests/unit/db_fixture.h"
 
+#include <sqlite3.h>
+
 #include "daemon/base/rng.h"
 #include "db/trace.h"
 
@@ -370,13 +372,48 @@ static void a_lost_tail_is_a_gap(void **state)
     query_close(query);
 }
 
+/* The queries of the documentation give rows. The path is that of the repository's root, where tests run. */
+static void documented_queries(void **state)
+{
+    struct fixture *f = *state;
+    struct recorder *recorder = record_two_runs(f);
+    char *text, *at, *end;
+    sqlite3 *db;
+    int queries = 0;
+    struct error err;
+
+    assert_ok(text_read_file("docs/database.md", 1 << 20, &text, NULL, &err));
+    assert_int_equal(sqlite3_open_v2(f->db, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    for (at = strstr(text, "```sql\n"); at != NULL; at = strstr(end + 3, "```sql\n")) {
+        sqlite3_stmt *stmt;
+
+        at += strlen("```sql\n");
+        end = strstr(at, "```");
+        assert_non_null(end);
+        if (sqlite3_prepare_v2(db, at, (int)(end - at), &stmt, NULL) != SQLITE_OK)
+            fail_msg("%s in: %.*s", sqlite3_errmsg(db), (int)(end - at), at);
+        if (sqlite3_step(stmt) != SQLITE_ROW)
+            fail_msg("no row from: %.*s", (int)(end - at), at);
+        sqlite3_finalize(stmt);
+        queries++;
+    }
+    assert_int_equal(queries, 7);
+    sqlite3_close(db);
+    free(text);
+    assert_ok(recorder_close(recorder, &err));
+}
+
 #define in_store(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        in_store(runs),   in_store(points_and_samples),   in_store(comparison_events_calibrations),
-        in_store(traces), in_store(a_lost_tail_is_a_gap),
+        in_store(runs),
+        in_store(points_and_samples),
+        in_store(comparison_events_calibrations),
+        in_store(documented_queries),
+        in_store(traces),
+        in_store(a_lost_tail_is_a_gap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
