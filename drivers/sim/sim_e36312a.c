@@ -12,7 +12,7 @@
     {                                                                                                        \
         .min_v = 0, .max_v = 25.75, .max_a = 1.03, .default_a = 1.0, .max_ovp_v = 27.5, .step_v = 1e-3,      \
         .step_a = 0.1e-3, .program_v = { 0.0003, 5e-3 }, .program_a = { 0.002, 4e-3 },                       \
-        .read_v = { 0.0003, 5e-3 }, .noise_v = 150e-6, .tau_s = 1e-3, .off_ohm = 1e4,                        \
+        .read_v = { 0.0003, 5e-3 }, .noise_v = 150e-6, .tau_s = 1e-3, .off_ohm = 1e3,                        \
         .range = { { 0.02, { 0.0025, 80e-6 }, 1e-6 }, { 2.0, { 0.001, 4e-3 }, 50e-6 } },                     \
     }
 
@@ -65,7 +65,7 @@ static const struct supply_data data = {
                    .noise_v = 100e-6,
                    .range = { { 0.02, { 0.0025, 80e-6 }, 1e-6 }, { 10.0, { 0.001, 10e-3 }, 100e-6 } },
                    .tau_s = 1e-3,
-                   .off_ohm = 1e4 },
+                   .off_ohm = 1e3 },
                  OUTPUT_25V,
                  OUTPUT_25V },
 };

@@ -31,7 +31,7 @@ struct supply_channel_data {
     double noise_v;
     struct supply_range range[SUPPLY_RANGES_MAX];
     double tau_s;   /* of the output */
-    double off_ohm; /* of the output when off */
+    double off_ohm; /* of the output when off: it programs down before it lets go [K] */
 };
 
 struct supply_data {
