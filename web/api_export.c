@@ -105,7 +105,7 @@ int api_run_export(struct web_call *call, struct error *err)
     call->reply->status = 200;
     call->reply->content_type = csv ? "text/csv; charset=utf-8" : "text/plain; charset=utf-8";
     call->reply->fd = spool.fd;
-    snprintf(call->reply->disposition, sizeof call->reply->disposition, "attachment; filename=\"%s-%.32s.%s\"",
-             ulid, csv ? what : "records", csv ? "csv" : "txt");
+    snprintf(call->reply->disposition, sizeof call->reply->disposition,
+             "attachment; filename=\"%s-%.32s.%s\"", ulid, csv ? what : "records", csv ? "csv" : "txt");
     return 0;
 }

@@ -11,9 +11,7 @@
  */
 #include "web/http.h"
 
-#include <fcntl.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -458,49 +456,44 @@ static void on_library_log(void *context, const char *format, va_list arguments)
     log_debug("http library: %s", text);
 }
 
-static int start_listener(struct listener *listener, int fd, int port, struct error *err)
+/* Takes the listening descriptor. */
+static int start_listener(struct listener *listener, int fd, struct error *err)
 {
-    struct sockaddr_in loopback = { .sin_family = AF_INET,
-                                    .sin_port = htons((uint16_t)(port > 0 ? port : 0)),
-                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct MHD_OptionItem where[] = {
-        { fd >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_SOCK_ADDR, fd >= 0 ? fd : 0,
-          fd >= 0 ? NULL : &loopback },
-        { MHD_OPTION_END, 0, NULL },
-    };
-
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
             MHD_USE_ERROR_LOG,
         (uint16_t)0, NULL, NULL, on_request, listener, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-        MHD_OPTION_ARRAY, where, MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS_MAX,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS_MAX,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(listener->local ? 0 : WEB_CONNECTIONS_PER_ADDRESS),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTP_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK, MHD_OPTION_STRICT_FOR_CLIENT,
         1, MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_END);
-    if (listener->daemon == NULL)
-        return error_set(err, ERR_IO, "cannot serve HTTP on %s: is port %d taken? Choose another with --port",
-                         listener->local ? "the Unix socket" : "127.0.0.1", port);
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    listener->port = info != NULL ? info->port : port;
-    return 0;
+    if (listener->daemon != NULL)
+        return 0;
+    close(fd);
+    return error_set(err, ERR_IO, "the HTTP library does not start; its reason is in the log at level debug");
 }
 
-static int start_local(struct web *web, struct error *err)
+/* The listener is complete before its thread runs. */
+static int start_local(struct web *web, const char *path, struct error *err)
 {
     int fd;
 
-    int rc = listen_unix(web->socket_path, &fd, err);
+    int rc = listen_unix(path, &fd, err);
     if (rc != 0)
         return rc;
-    rc = start_listener(&web->local, fd, 0, err);
-    if (rc != 0) {
-        close(fd);
-        unlink(web->socket_path);
-        web->socket_path[0] = '\0';
-    }
-    return rc;
+    snprintf(web->socket_path, sizeof web->socket_path, "%s",
+             path); /* ours from here on: removed at the end */
+    return start_listener(&web->local, fd, err);
+}
+
+static int start_tcp(struct web *web, int port, struct error *err)
+{
+    int fd;
+
+    int rc = listen_tcp(port, &fd, &web->tcp.port, err);
+    return rc != 0 ? rc : start_listener(&web->tcp, fd, err);
 }
 
 int web_open(const struct web_options *options, struct web **ret_web, struct error *err)
@@ -521,12 +514,10 @@ int web_open(const struct web_options *options, struct web **ret_web, struct err
         rc = reaper_open((int64_t)(deadline_s * NS_PER_S), &web->reaper, err);
     if (rc == 0)
         rc = worker_open(options->db_path, &web->worker, err);
-    if (rc == 0 && options->socket_path != NULL) {
-        snprintf(web->socket_path, sizeof web->socket_path, "%s", options->socket_path);
-        rc = start_local(web, err);
-    }
+    if (rc == 0 && options->socket_path != NULL)
+        rc = start_local(web, options->socket_path, err);
     if (rc == 0 && options->port >= 0)
-        rc = start_listener(&web->tcp, -1, options->port, err);
+        rc = start_tcp(web, options->port, err);
     if (rc != 0) {
         web_close(web);
         return rc;
@@ -545,10 +536,10 @@ void web_close(struct web *web)
         hub_shut(web->hub);
     if (web->tcp.daemon != NULL)
         MHD_stop_daemon(web->tcp.daemon);
-    if (web->local.daemon != NULL) {
+    if (web->local.daemon != NULL)
         MHD_stop_daemon(web->local.daemon); /* closes the listening socket */
+    if (web->socket_path[0] != '\0')
         unlink(web->socket_path);
-    }
     if (web->cache.response != NULL)
         MHD_destroy_response(web->cache.response);
     pthread_mutex_destroy(&web->cache.lock);

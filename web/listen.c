@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * listen: the Unix socket of the HTTP server.
+ * listen: the sockets of the HTTP server.
  */
 #include "web/listen.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 64 };
+enum { LISTEN_BACKLOG = 64, LISTEN_BACKLOG_TCP = 256 };
 
 /* True when a process accepts connections there. */
 static bool answers(const struct sockaddr_un *address)
@@ -59,5 +60,34 @@ int listen_unix(const char *path, int *ret_fd, struct error *err)
         return rc;
     }
     *ret_fd = fd;
+    return 0;
+}
+
+int listen_tcp(int port, int *ret_fd, int *ret_port, struct error *err)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t length = sizeof address;
+    const int on = 1;
+    int rc;
+
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set_errno(err, errno, "cannot make a TCP socket");
+    /* A restart within a minute must not fail on connections of the last life. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(fd, LISTEN_BACKLOG_TCP) != 0 || getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+        if (errno == EADDRINUSE)
+            rc = error_set(err, ERR_CONFLICT,
+                           "port %d of 127.0.0.1 is taken; choose another with --port, or 0 for any", port);
+        else
+            rc = error_set_errno(err, errno, "cannot listen on port %d of 127.0.0.1", port);
+        close(fd);
+        return rc;
+    }
+    *ret_fd = fd;
+    *ret_port = ntohs(address.sin_port);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "daemon/events.h"
 #include "db/recorder.h"
 #include "web/http.h"
@@ -415,6 +416,7 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     pthread_mutex_init(&fake->lock, NULL);
+    log_init("fake_daemon", LOG_WARNING);
     fake->events = events_open();
     fake->point_ms = point_ms != NULL ? atoi(point_ms) : 10;
     snprintf(fake->state, sizeof fake->state, "idle");
