@@ -470,7 +470,7 @@ static void charge_and_energy_are_integrated_exactly(void **state)
     pass_time(&f, 0.5);
     after = world_net_integrals(f.world, vdda);
     assert_near(world_volt(f.world, vdda), 0, 1e-5);
-    assert_near(after.coulomb - before.coulomb, volt / 100 * 1e-3 + 10e-6 * volt, 0.2e-6);
+    assert_near(after.coulomb - before.coulomb, volt / 100 * 1e-3 + 10e-6 * volt / 1.1, 0.1e-6);
     hang_up(&f, &smu);
     halt(&f);
     teardown(&f);
