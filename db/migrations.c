@@ -33,7 +33,8 @@ static const char STEP_1[] =
     " build TEXT NOT NULL, seed TEXT NOT NULL, network_hash TEXT NOT NULL, mapping_hash TEXT NOT NULL,"
     " dataset_hash TEXT NOT NULL, plan TEXT NOT NULL, bench_snapshot TEXT NOT NULL, chip_snapshot TEXT NOT NULL,"
     " clock TEXT NOT NULL CHECK(clock IN ('real','virtual')), simulated INTEGER NOT NULL,"
-    " begin_time_ns INTEGER NOT NULL, begin_wall_ns INTEGER NOT NULL, end_time_ns INTEGER, end_wall_ns INTEGER) STRICT;"
+    " begin_time_ns INTEGER NOT NULL, begin_wall_ns INTEGER NOT NULL, end_time_ns INTEGER, end_wall_ns INTEGER,"
+    " points TEXT) STRICT;" /* counts by verdict as JSON, once the run has ended: a list of runs need not visit cells */
     "CREATE INDEX run_chip ON run(chip_id);"
     "CREATE TABLE step(run_id INTEGER NOT NULL REFERENCES run, step INTEGER NOT NULL, kind TEXT NOT NULL,"
     " name TEXT NOT NULL, code TEXT, begin_time_ns INTEGER NOT NULL, end_time_ns INTEGER,"

@@ -179,10 +179,12 @@ void query_add_reading(cJSON *list, struct sqlite3_stmt *stmt, int column)
     "r.simulated,"                                                                                           \
     " r.begin_wall_ns, r.end_wall_ns, r.begin_time_ns, r.end_time_ns, r.network_hash, r.mapping_hash, "      \
     "r.dataset_hash,"                                                                                        \
-    " r.notes, r.plan, r.bench_snapshot, r.chip_snapshot FROM run r JOIN bench b ON b.id = r.bench_id"       \
+    " r.notes, r.plan, r.bench_snapshot, r.chip_snapshot, r.points FROM run r JOIN bench b ON b.id = "       \
+    "r.bench_id"                                                                                             \
     " JOIN chip c ON c.id = r.chip_id "
-enum { COLUMN_CHIP = 9, COLUMN_BACKEND = 16, COLUMN_CLOCK = 21, COLUMN_DETAILS = 27 };
+enum { COLUMN_CHIP = 9, COLUMN_BACKEND = 16, COLUMN_CLOCK = 21, COLUMN_DETAILS = 27, COLUMN_POINTS = 34 };
 
+/* Of a run that has not ended: one that has carries its counts. */
 static int add_point_counts(struct query *query, int64_t run_id, cJSON *object, struct error *err)
 {
     struct sqlite3_stmt *stmt = NULL;
@@ -232,7 +234,10 @@ static int run_object(struct query *query, struct sqlite3_stmt *stmt, cJSON *obj
     query_add_int(object, "end_ns", stmt, COLUMN_CLOCK + 3);
     query_add_int(object, "begin_time_ns", stmt, COLUMN_CLOCK + 4);
     query_add_int(object, "end_time_ns", stmt, COLUMN_CLOCK + 5);
-    return add_point_counts(query, sql_col_int(stmt, 0), object, err);
+    if (sql_col_null(stmt, COLUMN_POINTS))
+        return add_point_counts(query, sql_col_int(stmt, 0), object, err);
+    cJSON_AddItemToObject(object, "points", query_parsed(sql_col_text(stmt, COLUMN_POINTS)));
+    return 0;
 }
 
 int query_runs(struct query *query, int limit, const char *before_ulid, cJSON **ret_json, struct error *err)

@@ -71,9 +71,15 @@ static const char *const SQL[STATEMENT_COUNT] = {
                    " begin_time_ns, begin_wall_ns)"
                    " VALUES(?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [RUN_CONTINUE] = "UPDATE run SET state = 'running', code = 'ok', message = '', end_time_ns = NULL,"
-                     " end_wall_ns = NULL WHERE id = ?",
-    [RUN_END] =
-        "UPDATE run SET state = ?, code = ?, message = ?, end_time_ns = ?, end_wall_ns = ? WHERE id = ?",
+                     " end_wall_ns = NULL, points = NULL WHERE id = ?",
+    [RUN_END] = "WITH v AS MATERIALIZED (SELECT verdict, count(*) AS n, sum(attempts) AS a FROM verdict "
+                "WHERE run_id = ?6"
+                " GROUP BY verdict) UPDATE run SET state = ?1, code = ?2, message = ?3, end_time_ns = ?4, "
+                "end_wall_ns = ?5,"
+                " points = (SELECT json_group_object(k, n) FROM (SELECT verdict AS k, n FROM v UNION ALL"
+                " SELECT 'planned', coalesce(sum(n), 0) FROM v UNION ALL SELECT 'attempts', coalesce(sum(a), "
+                "0) FROM v))"
+                " WHERE id = ?6",
     [RUN_STATE] = "UPDATE run SET state = ? WHERE id = ?",
     [RUN_ANNOTATE] =
         "UPDATE run SET notes = coalesce(?, notes), tags = coalesce(?, tags) WHERE ulid = ? RETURNING id",
