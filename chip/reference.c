@@ -29,6 +29,8 @@ struct reference {
     struct compile_norm *norm[MAPPING_STAGES_MAX];
     int16_t vector[NETWORK_KERNEL_ELEMENTS_MAX];
     int32_t psum[NETWORK_CHANNELS_MAX];
+    double variance[NETWORK_CHANNELS_MAX];
+    const struct reference_spread *spread; /* variance is wanted too; NULL: not */
     int32_t sums[COLUMNS_MAX + STRIP];
     int16_t codes[COLUMNS_MAX];
     uint8_t *activation[2];
@@ -255,6 +257,21 @@ static int32_t saturate(const struct reference *ref, int64_t sum)
     return (int32_t)(sum > ref->sum_max ? ref->sum_max : sum < -ref->sum_max - 1 ? -ref->sum_max - 1 : sum);
 }
 
+/* Errors of conversions are taken as independent: their variances add, each with the weight of its slice. */
+static void add_variance(struct reference *ref, const struct mapping_stage *stage,
+                         const struct mapping_block *b)
+{
+    const int16_t *code = ref->codes;
+
+    for (int c = 0; c < b->channels; c++) {
+        for (int k = 0; k < stage->slices; k++, code++) {
+            double gain = ref->spread->gain_share * *code, weight = (double)(1 << 3 * k);
+            ref->variance[b->channel0 - stage->channel0 + c] +=
+                (ref->spread->sigma_lsb * ref->spread->sigma_lsb + gain * gain) * weight * weight;
+        }
+    }
+}
+
 /* All blocks of a stage in one window: ref->psum. The vector must hold the window. */
 static int window_sums(struct reference *ref, int index, int window, const struct reference_watch *watch,
                        struct error *err)
@@ -262,6 +279,7 @@ static int window_sums(struct reference *ref, int index, int window, const struc
     const struct mapping_stage *stage = &ref->mapping->stage[index];
 
     memset(ref->psum, 0, (size_t)stage->channels * sizeof *ref->psum);
+    memset(ref->variance, 0, (size_t)stage->channels * sizeof *ref->variance);
     for (int i = 0; i < stage->block_count; i++) {
         int block = stage->first_block + i;
         const struct mapping_block *b = &ref->mapping->block[block];
@@ -276,6 +294,8 @@ static int window_sums(struct reference *ref, int index, int window, const struc
                 sum += (int64_t)code[k] * (1 << 3 * k);
             psum[c] = saturate(ref, sum);
         }
+        if (ref->spread)
+            add_variance(ref, stage, b);
         if (watch && watch->codes) {
             struct reference_codes seen = { index, window, block, mvm, columns, ref->codes };
             int rc = watch->codes(watch->context, &seen, err);
@@ -393,15 +413,22 @@ int reference_run_exact(struct reference *ref, const uint8_t *input, int32_t *re
 }
 
 int reference_psums(struct reference *ref, int stage, int window, const uint8_t *layer_input,
-                    int32_t *ret_psum, struct error *err)
+                    const struct reference_spread *spread, int32_t *ret_psum, double *ret_sigma,
+                    struct error *err)
 {
     if (!ref->configured || stage < 0 || stage >= ref->mapping->stage_count)
         return error_set(err, ERR_CONFLICT, "the reference has no converter setting yet, or no stage %d",
                          stage);
+    int channels = ref->mapping->stage[stage].channels;
     memset(ref->mvms, 0, sizeof ref->mvms);
     gather(ref, &ref->network->layer[ref->mapping->stage[stage].layer], layer_input, window);
+    ref->spread = ret_sigma ? spread : NULL;
     int rc = window_sums(ref, stage, window, NULL, err);
-    if (rc == 0)
-        memcpy(ret_psum, ref->psum, (size_t)ref->mapping->stage[stage].channels * sizeof *ref->psum);
-    return rc;
+    ref->spread = NULL;
+    if (rc)
+        return rc;
+    memcpy(ret_psum, ref->psum, (size_t)channels * sizeof *ref->psum);
+    for (int c = 0; c < channels && ret_sigma; c++)
+        ret_sigma[c] = sqrt(ref->variance[c]);
+    return 0;
 }

@@ -57,10 +57,16 @@ int reference_run(struct reference *reference, const uint8_t *input, int32_t *re
  * accuracy. */
 int reference_run_exact(struct reference *reference, const uint8_t *input, int32_t *ret_output,
                         struct error *err);
+/* How far a real converter's codes stray from the ideal ones: a part of its own, and a part in proportion to
+ * the code (gain). */
+struct reference_spread {
+    double sigma_lsb, gain_share;
+};
 /* Complete sums of one window of a stage for a given input of its layer (layer-local check). ret_psum[stage
- * channels]. */
+ * channels]; ret_sigma, where not NULL, is the standard deviation that `spread` gives each sum. */
 int reference_psums(struct reference *reference, int stage, int window, const uint8_t *layer_input,
-                    int32_t *ret_psum, struct error *err);
+                    const struct reference_spread *spread, int32_t *ret_psum, double *ret_sigma,
+                    struct error *err);
 /* One result from one sum, as the chip's batch norm and clamp do. */
 int32_t reference_norm(struct compile_norm norm, int32_t psum, enum network_output output);
 /* The ideal converter: S in units of input code x digit. */

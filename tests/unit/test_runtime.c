@@ -351,6 +351,102 @@ static void test_tensors(void **state)
     check_equal(rig, 2); /* the break is gone */
 }
 
+static struct reference *open_reference(struct rig *rig)
+{
+    struct reference *ref = NULL;
+    struct error err;
+
+    assert_int_equal(reference_open(rig->network, rig->mapping, rig->profile, &ref, &err), 0);
+    return ref;
+}
+
+static void test_bist(void **state)
+{
+    struct rig *rig = *state;
+    struct bist_report report;
+    struct error err = { 0 };
+    struct reference *ref;
+
+    load_both(rig, 9, 4);
+    ref = open_reference(rig);
+    const struct chip_program *program = backend_chip_program(&rig->chip_backend);
+    rig->fake->analog_offset = 40; /* an awful analog part must not matter */
+    if (bist_run(rig->chip, program, ref, rig->network, rig->mapping, 12345, &report, &err))
+        fail_msg("%s", err.message);
+    if (report.mismatched)
+        fail_msg("%s", report.first);
+    assert_int_equal(report.windows, 17);
+    assert_int_equal(report.checked, 2 * (3 * (18 + 18 + 18 + 20 + 44) + 24 + 2) + 2);
+    rig->fake->core[program->output[0].core].bnp[4 * 19 + 1] ^= 0x40; /* one bit of one scale */
+    assert_int_equal(bist_run(rig->chip, program, ref, rig->network, rig->mapping, 12345, &report, &err), 0);
+    assert_true(report.mismatched > 0);
+    assert_non_null(strstr(report.first, "result"));
+    reference_close(ref);
+}
+
+static void test_golden(void **state)
+{
+    struct rig *rig = *state;
+    struct golden_limits limits = golden_limits_default(10);
+    struct golden_report report;
+    struct golden golden, forged;
+    struct error err = { 0 };
+    struct adc_config adc = { 9, 4 };
+    struct reference *ref = open_reference(rig);
+
+    assert_int_equal(limits.agree_min, 8);
+    assert_int_equal(golden_compute(ref, rig->network, rig->mapping, &adc, rig->inputs, 10, &golden, &err),
+                     0);
+    load_both(rig, 9, 4);
+    const struct chip_program *program = backend_chip_program(&rig->chip_backend);
+#define CHECK(g)                                                                                             \
+    golden_check(rig->chip, program, ref, rig->network, rig->mapping, rig->inputs, g, &limits, &report, &err)
+    if (CHECK(&golden))
+        fail_msg("%s", err.message);
+    assert_int_equal(report.agreed, 10);
+    assert_true(report.rms_sigma == 0);
+    rig->fake->analog_offset = 1; /* within the spread of parts */
+    limits.agree_min = 0;
+    assert_int_equal(CHECK(&golden), 0);
+    assert_true(report.rms_sigma > 0.1);
+    rig->fake->analog_offset = 0;
+    limits.agree_min = 10;
+    /* A forged golden. */
+    forged = golden;
+    forged.prediction[3] ^= 1;
+    assert_int_equal(CHECK(&forged), ERR_INVALID);
+    /* Wrong weights: one core's crossbar has its slices swapped. */
+    struct fake_core *core = &rig->fake->core[0];
+    memmove(core->cell[1], core->cell[0], sizeof core->cell - sizeof core->cell[0]);
+    assert_int_equal(CHECK(&golden), ERR_MISMATCH);
+    assert_non_null(strstr(report.reason, "sums"));
+    fake_decode_cells(core);
+    assert_int_equal(CHECK(&golden), 0);
+    /* A wrong scale. (One whose channel is dark in every sample could hide; what was loaded is read back for
+     * that.) */
+    for (int i = 0; i < 18; i++)
+        core->bnp[4 * i] ^= 0x20;
+    assert_int_equal(CHECK(&golden), ERR_MISMATCH);
+    assert_non_null(strstr(report.reason, "norm"));
+    for (int i = 0; i < 18; i++)
+        core->bnp[4 * i] ^= 0x20;
+    assert_int_equal(CHECK(&golden), 0);
+    /* A wrong instruction: another padding. */
+    int planted = 0;
+    for (int i = 0; i < 256; i++) {
+        uint8_t *w = core->imem + 4 * i;
+        if (w[0] != ISA_SET || w[1] != ISA_P_H || w[3] != 1)
+            continue;
+        planted++;
+        w[3] ^= 3;
+        assert_int_equal(CHECK(&golden), ERR_MISMATCH);
+        w[3] ^= 3;
+    }
+    assert_in_range(planted, 1, 5);
+    assert_int_equal(CHECK(&golden), 0);
+    reference_close(ref);
+}
+
 static int lookup(void *context, const uint8_t *input, size_t size, const struct adc_config *adc,
                   struct inference *ret, struct error *err)
 {
@@ -393,6 +489,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_link, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_chip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tensors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bist, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_golden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recording, setup, teardown),
     };
 
