@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * recorder_internal: what the two halves of the recorder share: recorder_sink.c (producers) and recorder.c
+ * (the writer thread, opening and closing). */
+#ifndef DB_RECORDER_INTERNAL_H
+#define DB_RECORDER_INTERNAL_H
+
+#include <pthread.h>
+
+#include "db/recorder.h"
+#include "db/ring.h"
+#include "db/store.h"
+#include "db/writer.h"
+
+enum recorder_kind {
+    KIND_RUN_BEGIN, /* kinds with a `struct recorder_call` keep their data on the waiting caller's stack */
+    KIND_ANNOTATE,
+    KIND_RUN_END,
+    KIND_RUN_STATE,
+    KIND_STEP,
+    KIND_CELL,
+    KIND_ATTEMPT,
+    KIND_READING,
+    KIND_SAMPLES,
+    KIND_TENSOR,
+    KIND_CALIBRATION,
+    KIND_TRACE,
+    KIND_EVENT
+};
+
+/* A call that waits for the writer's answer. */
+struct recorder_call {
+    const struct record_run *run;
+    const char *ulid, *notes, *tags;
+    int64_t run_id;
+    int code;
+    struct error err;
+    bool done;
+};
+
+struct recorder_state {
+    const char *state, *message;
+    int code;
+    int64_t time_ns, wall_ns;
+};
+
+struct recorder_calibration {
+    int64_t id, wall_ns;
+    struct record_calibration record;
+};
+
+struct recorder {
+    struct record_sink sink;
+    struct store *store;                                  /* writer thread */
+    struct writer *writer;                                /* writer thread */
+    struct recorder_notice notices[RECORDER_NOTICES_MAX]; /* writer thread */
+    int notice_count;
+    pthread_t thread;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t work;    /* to the writer: something to do at once */
+    pthread_cond_t changed; /* to producers: room in the ring, something durable, an answer, a failure */
+    struct ring ring;
+    uint64_t put, durable; /* entries ever put; entries on disk */
+    int acks_waiting, rooms_waiting;
+    bool idle, closing, run_open;
+    int64_t next_calibration;
+    struct error failure; /* code 0: healthy */
+
+    pthread_mutex_t listener_mutex; /* guards notify and notify_context, held during the callback */
+    recorder_notice_fn *notify;
+    void *notify_context;
+};
+
+/* The calls of the sink, for recorder_open. */
+struct record_sink recorder_sink_of(struct recorder *recorder);
+
+#endif
