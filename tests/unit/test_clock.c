@@ -5,6 +5,7 @@
  * actors. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,6 +15,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -455,6 +458,54 @@ static void links_answer_in_rank_order_at_their_time(void **state)
     finish(&f);
 }
 
+/* The same over a pseudo-terminal, closed and opened again: its accounting starts afresh each time. */
+static void a_pty_is_accounted_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    prepare(&f);
+    const struct sim_link_ops ops = { .on_bytes = echo_bytes };
+    struct echo echo = { .loop = f.loop, .delay_ns = NS_PER_MS };
+    struct sim_link_options options = { .name = "tty", .kind = SIM_LINK_PTY };
+    echo.order = &echo;
+    assert_int_equal(sim_link_open(f.loop, &options, &ops, &echo, &echo.link, NULL), 0);
+    start(&f);
+    struct clock_actor *actor;
+    assert_int_equal(clock_actor_open(f.clock, "caller", 1, &actor, NULL), 0);
+    static uint8_t sent[20000], got[20000];
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (uint8_t)(i * 7 + i / 256);
+    for (int round = 0; round < 10; round++) {
+        struct stat status;
+        int fd = open(strchr(sim_link_resource(echo.link), ':') + 1, O_RDWR | O_NOCTTY | O_NONBLOCK);
+        assert_true(fd >= 0);
+        assert_int_equal(fstat(fd, &status), 0);
+        int link = clock_link_open(actor, minor(status.st_rdev) | 0x80000000u);
+        int64_t start_ns = clock_now(f.clock);
+        /* More than a terminal holds: writing has to wait for room. */
+        for (size_t out = 0, in = 0; in < sizeof got;) {
+            struct pollfd p = { .fd = fd, .events = (short)(POLLIN | (out < sizeof sent ? POLLOUT : 0)) };
+            assert_int_equal(clock_poll(actor, &p, 1, start_ns + NS_PER_S, 0), 1);
+            ssize_t n = p.revents & POLLOUT ? write(fd, sent + out, sizeof sent - out) : 0;
+            if (n > 0) {
+                clock_link_sent(f.clock, link, (size_t)n);
+                out += (size_t)n;
+            }
+            n = p.revents & POLLIN ? read(fd, got + in, sizeof got - in) : 0;
+            if (n > 0) {
+                clock_link_received(f.clock, link, (size_t)n);
+                in += (size_t)n;
+            }
+        }
+        assert_memory_equal(sent, got, sizeof got);
+        assert_in_range(clock_now(f.clock) - start_ns, NS_PER_MS, 3 * NS_PER_MS);
+        close(fd);
+        clock_link_close(f.clock, link);
+    }
+    clock_actor_close(actor);
+    finish(&f);
+}
+
 /* An answer that nobody wants any more (its reader has timed out) must not stop the world. */
 static void unread_bytes_do_not_hold_time(void **state)
 {
@@ -493,6 +544,7 @@ int main(void)
         cmocka_unit_test(a_running_actor_holds_time_until_it_dies),
         cmocka_unit_test(a_cut_ends_a_sleep),
         cmocka_unit_test(links_answer_in_rank_order_at_their_time),
+        cmocka_unit_test(a_pty_is_accounted_too),
         cmocka_unit_test(unread_bytes_do_not_hold_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

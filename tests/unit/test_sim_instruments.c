@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/rng.h"
 #include "daemon/base/text.h"
 #include "drivers/sim/chipmodel.h"
 #include "drivers/sim/scpi_parse.h"
@@ -621,6 +622,47 @@ static void faults_hit_the_answers_they_were_told_to(void **state)
     teardown(&f);
 }
 
+/* Whatever comes in, the instrument queues errors and answers the next honest question. */
+static void nonsense_is_survived(void **state)
+{
+    (void)state;
+    static const char *const words[] = { "VOLT", ":",        "?",   "(@",  "1:",   ")",  ";",    ",",
+                                         "MEAS", "CURR",     "\"",  "'",   "9E99", "-1", "*",    "OUTP",
+                                         " ",    "PROT",     "MAX", "NAN", "#",    "[]", "ISUM", "STAT",
+                                         "1e-4", "READ? \"", "\t",  "\r",  "MV",   "INF" };
+    struct fixture f;
+    struct client client[4];
+    static const char *const names[] = { "psu", "smu", "src", "dmm" };
+    struct rng rng;
+    uint64_t seed = (uint64_t)clock_wall_now();
+    print_message("seed %llu\n", (unsigned long long)seed);
+    rng_init(&rng, seed, "nonsense", 0, 0, 0);
+    setup(&f, 1);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(try_connect(&f, names[i], &client[i]), 0);
+    for (int round = 0; round < 320; round++) {
+        char line[256] = "";
+        int n = (int)rng_below(&rng, 14);
+        for (int i = 0; i < n; i++)
+            strcat(line, words[rng_below(&rng, sizeof words / sizeof *words)]);
+        if (n && rng_below(&rng, 4) == 0)
+            line[rng_below(&rng, (uint32_t)strlen(line))] = (char)(1 + rng_below(&rng, 8));
+        struct client *to = &client[round % 4];
+        tell(&f, to, line);
+        if (round % 16 < 12)
+            continue;
+        char answer[1024];
+        tell(&f, to, "*CLS;*IDN?");
+        do
+            assert_true(hear(&f, to, 3600, answer, sizeof answer) > 0);
+        while (!strstr(answer, ",MY") && !strstr(answer, "MODEL 2450"));
+    }
+    for (int i = 0; i < 4; i++)
+        hang_up(&f, &client[i]);
+    halt(&f);
+    teardown(&f);
+}
+
 /* Everything said and everything that happened, as text: the same for the same seed. */
 static char *evening(uint64_t seed)
 {
@@ -675,6 +717,7 @@ int main(void)
         cmocka_unit_test(feeding_an_unpowered_pad_damages),
         cmocka_unit_test(a_second_client_is_refused_and_the_first_may_return),
         cmocka_unit_test(faults_hit_the_answers_they_were_told_to),
+        cmocka_unit_test(nonsense_is_survived),
         cmocka_unit_test(two_evenings_with_one_seed_are_identical),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
