@@ -40,12 +40,15 @@ static bool only_asks(const uint8_t *text, size_t n)
     size_t start = 0;
     bool any = false;
     for (size_t i = 0; i <= n; i++) {
+        if (i < n &&
+            (text[i] < ' ' || text[i] > '~')) /* white space or the end of a message to some instruments */
+            return false;
         if (i < n && text[i] != ';')
             continue;
         while (start < i && (text[start] == ' ' || text[start] == ':'))
             start++;
         size_t end = start;
-        while (end < i && text[end] != ' ' && text[end] != '\t')
+        while (end < i && text[end] != ' ')
             end++;
         if (end == start || text[end - 1] != '?')
             return false;

@@ -168,7 +168,8 @@ static void read_link(struct server *server, struct link *link)
         return;
     }
     memcpy(&m, server->frame, sizeof m);
-    if (m.magic != MESSAGE_MAGIC || m.payload_length != (size_t)n - sizeof m) {
+    if (m.magic != MESSAGE_MAGIC || m.payload_length != (size_t)n - sizeof m ||
+        m.payload_length > MESSAGE_PAYLOAD_MAX) {
         log_warning("process %d sends what is no message", link->pid);
         link_ended(server, link);
         return;

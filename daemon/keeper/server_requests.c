@@ -120,11 +120,17 @@ static void answer_now(struct link *link, const struct message *message, int cod
 }
 
 /* ---- Commands to the keeper itself ---- */
+/* Numbers travel as doubles; whatever is no whole number in the range becomes -2, which no rule accepts. */
+static int whole(double value, int min, int max)
+{
+    return value >= min && value <= max && value == (int)value ? (int)value : -2;
+}
+
 static int do_hello(struct link *link, struct message *m, struct error *err)
 {
     if (m->flags != (uint32_t)(sizeof(struct message) << 16 | sizeof(struct error)))
         return error_set(err, ERR_UNSUPPORTED, "client and keeper are of different builds");
-    link->slot = (int)m->value[0];
+    link->slot = whole(m->value[0], -1, CLOCK_ACTORS_MAX - 1);
     link->greeted = true;
     link->server->had_client = true;
     m->value[0] = clock_actor_slot(link->server->keeper->actor);
@@ -135,11 +141,12 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
 {
     struct keeper *keeper = link->server->keeper;
     const struct bench_file *file = keeper->file;
+    int kind = whole(m->value[0], UNDO_OUTPUT_OFF, UNDO_SPI_RELEASE);
     struct undo_step step = {
-        .kind = (int)m->value[0],
-        .channel = m->value[0] == UNDO_SPI_RELEASE ? -1 : (int)m->value[1],
-        .barrier = (int)m->value[2],
-        .emergency_barrier = (int)m->value[3],
+        .kind = kind,
+        .channel = kind == UNDO_SPI_RELEASE ? -1 : whole(m->value[1], 0, BENCH_CHANNELS_MAX - 1),
+        .barrier = whole(m->value[2], 0, UNDO_BARRIER_MAX),
+        .emergency_barrier = whole(m->value[3], 0, UNDO_BARRIER_MAX),
         .owner = link->pid,
     };
     if (keeper->latched)
