@@ -103,7 +103,7 @@ struct step_golden {
     double sigma_lsb;     /* standard deviation of one converter code against the ideal one */
     double k;             /* a sum outside k sigma is an outlier */
     double outlier_share; /* of sums, allowed */
-    double product_share; /* spread of the analog product as a share of its RMS size */
+    double gain_share;    /* part of the spread that is in proportion to the code */
 };
 struct step_bist {
     int seed;

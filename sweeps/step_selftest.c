@@ -79,17 +79,17 @@ static void parse_golden(const struct json_at *at, const struct campaign *campai
                          struct campaign_step *step)
 {
     struct step_golden *golden = &step->u.golden;
-    struct golden_limits limits = golden_limits_default();
 
     golden->dataset = step_dataset(at, campaign, true);
     golden->samples = (int)json_integer(at, "samples", false, 1, GOLDEN_SAMPLES_MAX, GOLDEN_SAMPLES_MAX);
+    struct golden_limits limits = golden_limits_default(golden->samples);
     golden->agree_min =
         (int)json_integer(at, "agree_min", false, 0, golden->samples,
                           limits.agree_min < golden->samples ? limits.agree_min : golden->samples);
-    golden->sigma_lsb = json_double(at, "sigma_lsb", false, 0.0, 100.0, limits.sigma_lsb);
+    golden->sigma_lsb = json_double(at, "sigma_lsb", false, 0.0, 100.0, limits.spread.sigma_lsb);
     golden->k = json_double(at, "k", false, 0.5, 20.0, limits.k);
     golden->outlier_share = json_double(at, "outlier_share", false, 0.0, 1.0, limits.outlier_share);
-    golden->product_share = json_double(at, "product_share", false, 0.0, 1.0, limits.product_share);
+    golden->gain_share = json_double(at, "gain_share", false, 0.0, 1.0, limits.spread.gain_share);
 }
 
 static void plan_golden(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
@@ -107,10 +107,10 @@ static int execute_golden(struct run *run, struct run_point *point, struct error
     const struct step_golden *step = &point->what->u.golden;
     const struct asset_network *asset = &run->context->assets->network[run->network];
     const struct dataset *dataset = run->context->assets->dataset[step->dataset].dataset;
-    struct golden_limits limits = { .sigma_lsb = step->sigma_lsb,
+    struct golden_limits limits = { .spread = { .sigma_lsb = step->sigma_lsb,
+                                                .gain_share = step->gain_share },
                                     .k = step->k,
                                     .outlier_share = step->outlier_share,
-                                    .product_share = step->product_share,
                                     .agree_min = step->agree_min };
     const uint8_t *input[GOLDEN_SAMPLES_MAX];
     struct golden_report report = { 0 };
@@ -162,8 +162,8 @@ const struct step_type step_bist_type = {
     .execute = execute_bist,
 };
 
-static const char *const golden_keys[] = { "dataset", "samples",       "agree_min",     "sigma_lsb",
-                                           "k",       "outlier_share", "product_share", NULL };
+static const char *const golden_keys[] = { "dataset", "samples",       "agree_min",  "sigma_lsb",
+                                           "k",       "outlier_share", "gain_share", NULL };
 const struct step_type step_golden_type = {
     .name = "golden",
     .needs = STEP_NEEDS_POWER | STEP_NEEDS_NETWORK | STEP_NEEDS_CHIP,
