@@ -32,17 +32,6 @@ enum {
     BURST_PTY = 1024
 };
 
-static const char *const fault_names[] = { "none",    "silence", "delay",      "truncate",
-                                           "garbage", "wrong",   "disconnect", "deaf" };
-
-int sim_fault_kind(const char *name)
-{
-    for (size_t i = 0; i < sizeof fault_names / sizeof *fault_names; i++)
-        if (strcmp(name, fault_names[i]) == 0)
-            return (int)i;
-    return -1;
-}
-
 const char *sim_link_resource(const struct sim_link *link)
 {
     return link->resource;
@@ -59,11 +48,6 @@ struct sim_link *sim_link_find(struct sim_loop *loop, const char *name)
         if (strcmp(loop->link[i]->name, name) == 0)
             return loop->link[i];
     return NULL;
-}
-
-void sim_link_fault(struct sim_link *link, const struct sim_fault *fault)
-{
-    link->fault = *fault;
 }
 
 static int client_index(const struct sim_link *link, const struct client *client)
@@ -136,8 +120,8 @@ enum links_state link_all_drained(struct sim_loop *loop)
             if (client->fd < 0)
                 continue;
             match(loop, client);
-            if (client->page_link < 0 && client->leaving_since_ns && loop->link[i]->kind == SIM_LINK_TCP &&
-                clock_host_now() - client->leaving_since_ns < PARK_NS)
+            if (client->page_link < 0 && client->leaving_since_ns && !client->ended &&
+                loop->link[i]->kind == SIM_LINK_TCP && clock_host_now() - client->leaving_since_ns < PARK_NS)
                 return LINKS_WAITING; /* its actor has let go: the end of file must be on its way */
             if (client->page_link < 0)
                 continue;
@@ -159,6 +143,7 @@ static void close_client(struct sim_link *link, struct client *client)
     close(client->fd);
     client->fd = -1;
     client->page_link = -1;
+    client->ended = false;
     free(client->in);
     free(client->out);
     client->in = client->out = NULL;
@@ -200,16 +185,7 @@ static void hand_over(struct sim_link *link, struct client *client)
     client->in = NULL;
     client->in_n = client->in_size = 0;
     client->burst = 0;
-    if (link->fault.kind == SIM_FAULT_DEAF && link->fault.count != 0) {
-        if (link->fault.skip > 0)
-            link->fault.skip--;
-        else {
-            if (link->fault.count > 0)
-                link->fault.count--;
-            n = 0;
-        }
-    }
-    if (n && link->ops.on_bytes)
+    if (n && link->ops.on_bytes && !fault_is_deaf(link))
         link->ops.on_bytes(link->context, client_index(link, client), bytes, n);
     free(bytes);
 }
@@ -232,6 +208,8 @@ bool link_hand_over(struct sim_loop *loop)
             return any;
         any = true;
         hand_over(first_link, first);
+        if (first->fd >= 0 && first->ended)
+            close_client(first_link, first);
     }
 }
 
@@ -255,7 +233,9 @@ static bool read_all(struct sim_link *link, struct client *client)
             return false;
         if (client->burst >= (link->kind == SIM_LINK_PTY ? BURST_PTY : BURST_TCP))
             notify_owner(loop, client);
-        if (client->page_link < 0)
+        /* Who was an actor's is heard in its turn to the end. */
+        bool is_leaving = link->kind == SIM_LINK_TCP && client->leaving_since_ns;
+        if (client->page_link < 0 && !is_leaving)
             hand_over(link, client);
         if (client->fd < 0)
             return true; /* the device has dropped it */
@@ -304,7 +284,10 @@ static void on_client(void *context, int fd, uint32_t events)
         alive = read_all(link, client);
     if (client->fd != fd)
         return;
-    if (!alive)
+    if (!alive && client->in_n) {
+        client->ended = true; /* its last words are heard in their turn */
+        sim_fd_remove(link->loop, fd);
+    } else if (!alive)
         close_client(link, client);
     else if (was_full && client->out_n == 0)
         watch_client(link, client);
@@ -344,48 +327,6 @@ void link_deliver(struct sim_event *event)
         sim_link_disconnect(event->link, event->client); /* the fault's disconnect */
     else
         write_now(event->link, client, event->bytes, event->n);
-}
-
-/* Spoils an answer as the fault says. Returns false when nothing is to be sent. */
-static bool spoil(struct sim_link *link, struct client *client, uint8_t *bytes, size_t *n, int64_t *at_ns)
-{
-    struct sim_fault *fault = &link->fault;
-    if (fault->kind == SIM_FAULT_NONE || fault->kind == SIM_FAULT_DEAF || fault->count == 0)
-        return true;
-    if (fault->skip > 0) {
-        fault->skip--;
-        return true;
-    }
-    if (fault->count > 0)
-        fault->count--;
-    bool text = bytes[*n - 1] == '\n';
-    struct rng rng;
-    switch (fault->kind) {
-    case SIM_FAULT_SILENCE:
-        return false;
-    case SIM_FAULT_DELAY:
-        *at_ns += (int64_t)(fault->value * 1e9);
-        return true;
-    case SIM_FAULT_TRUNCATE:
-        *n /= 2;
-        return *n > 0;
-    case SIM_FAULT_GARBAGE:
-        rng_init(&rng, link->loop->seed, "garbage", rng_entity(link->name), client->answers, 0);
-        for (size_t i = 0; i < *n - text; i++)
-            bytes[i] = (uint8_t)(text ? 33 + rng_below(&rng, 94) : rng_below(&rng, 256));
-        return true;
-    case SIM_FAULT_WRONG:
-        for (size_t i = 0; text && i < *n; i++)
-            if (bytes[i] >= '0' && bytes[i] <= '9') {
-                bytes[i] = (uint8_t)('0' + (bytes[i] - '0' + 3) % 10);
-                return true;
-            }
-        bytes[*n / 2] ^= 1;
-        return true;
-    default: /* SIM_FAULT_DISCONNECT */
-        *n = 0;
-        return true;
-    }
 }
 
 /* Schedules one piece; a third party of a virtual world gets it at once. */
@@ -428,7 +369,7 @@ void sim_link_send(struct sim_link *link, int client_number, const void *bytes, 
     int64_t now_ns = sim_now(link->loop);
     if (at_ns < now_ns)
         at_ns = now_ns;
-    if (!spoil(link, client, copy, &n, &at_ns))
+    if (!fault_spoil(link, client->answers, copy, &n, &at_ns))
         goto out;
     if (at_ns < client->last_at_ns)
         at_ns = client->last_at_ns;
@@ -475,6 +416,8 @@ static void on_accept(void *context, int fd, uint32_t events)
         /* Somebody who left a moment ago must not lock out who comes back. */
         if (client->fd >= 0 && hung_up(client->fd)) {
             read_all(link, client);
+            if (client->fd >= 0 && client->in_n)
+                hand_over(link, client);
             if (client->fd >= 0)
                 close_client(link, client);
         }

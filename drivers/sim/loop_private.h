@@ -48,6 +48,7 @@ struct connection {
 struct client {
     int fd; /* -1: free */
     uint32_t generation, key;
+    bool ended;              /* the other end has closed, but what it said last is not handled yet */
     int page_link;           /* slot in the clock page, -1: a third party */
     int rank;                /* of the actor behind it */
     uint64_t received, sent; /* since it was matched */
@@ -124,6 +125,11 @@ enum links_state link_all_drained(struct sim_loop *loop);
 bool link_hand_over(struct sim_loop *loop);
 /* Drops the clients behind the links of an actor and frees the links' slots. */
 void link_forget_actor(struct sim_loop *loop, int slot, bool drop_clients);
+
+/* fault.c: whether what has come in is to be ignored; spoils an answer (its number keys the noise), false
+ * when nothing is to be sent, *n = 0 when the client is to be dropped. */
+bool fault_is_deaf(struct sim_link *link);
+bool fault_spoil(struct sim_link *link, uint64_t answer, uint8_t *bytes, size_t *n, int64_t *at_ns);
 
 /* loop.c: takes the event's bytes. False (bytes freed) when SIM_EVENTS_MAX are pending. */
 bool loop_schedule(struct sim_loop *loop, const struct sim_event *event);

@@ -144,7 +144,7 @@ static void play_all(struct log *log)
         player[i] = (struct player){
             .clock = f.clock, .log = log, .all = player, .index = i, .mail_fd = eventfd(0, EFD_NONBLOCK)
         };
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "player%d", i);
         assert_int_equal(clock_actor_open(f.clock, name, ACTORS - i, &player[i].actor, NULL), 0);
         player[i].slot = clock_actor_slot(player[i].actor);
@@ -434,7 +434,7 @@ static void links_answer_in_rank_order_at_their_time(void **state)
     struct caller caller[3];
     pthread_t thread[3];
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "echo%d", i);
         echo[i].delay_ns = NS_PER_MS;
         echo[i].order = echo;
