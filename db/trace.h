@@ -52,7 +52,7 @@ struct trace_channel {
 /* Channels in order of their names; *ret_count at most TRACE_CHANNELS_MAX. */
 int trace_reader_channels(struct trace_reader *reader, struct trace_channel *out, int *ret_count,
                           struct error *err);
-/* ERR_NOT_FOUND when the run has no such trace. */
+/* ERR_NOT_FOUND when the run has no such trace. Does not count its samples (0). */
 int trace_reader_channel(struct trace_reader *reader, const char *name, struct trace_channel *ret_channel,
                          struct error *err);
 

@@ -15,14 +15,15 @@
 
 enum statement { CHANNELS, CHANNEL, GROUPS, CHUNKS, SAMPLES, ALL_CHUNKS, GAPS, CHAIN, STATEMENT_COUNT };
 
+/* The samples are only counted for the list: that walks all chunks. */
 #define CHANNEL_COLUMNS                                                                                      \
     "SELECT c.id, c.name, c.unit, (SELECT min(first_ns) FROM chunk WHERE channel_id = c.id),"                \
-    " (SELECT max(last_ns) FROM chunk WHERE channel_id = c.id),"                                             \
-    " (SELECT sum(count) FROM chunk WHERE channel_id = c.id) FROM channel c "
+    " (SELECT last_ns FROM chunk WHERE channel_id = c.id ORDER BY first_ns DESC LIMIT 1), "
 
 static const char *const SQL[STATEMENT_COUNT] = {
-    [CHANNELS] = CHANNEL_COLUMNS "ORDER BY c.name LIMIT 64",
-    [CHANNEL] = CHANNEL_COLUMNS "WHERE c.name = ?",
+    [CHANNELS] = CHANNEL_COLUMNS "(SELECT sum(count) FROM chunk WHERE channel_id = c.id)"
+                                 " FROM channel c ORDER BY c.name LIMIT 64",
+    [CHANNEL] = CHANNEL_COLUMNS "0 FROM channel c WHERE c.name = ?",
     /* The first row may begin before the window and reach into it: it is found by its own lookup. */
     [GROUPS] =
         "SELECT first_ns, last_ns, valid, min, max, sum FROM chunk_group WHERE channel_id = ?1 AND first_ns "
@@ -227,7 +228,8 @@ static int plot_chunks(struct plot *p, int64_t from, int64_t to, struct error *e
     return code;
 }
 
-/* Groups while they fit; the chunks of those that do not; then the chunks after the last group. */
+/* Groups while they fit, then chunks: those after the last group, and all from the first group on that is
+ * wider than a pixel, since its successors are as wide. */
 static int plot_groups(struct plot *p, struct error *err)
 {
     sqlite3_stmt *stmt = p->reader->stmt[GROUPS];
@@ -236,18 +238,21 @@ static int plot_groups(struct plot *p, struct error *err)
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
         struct summary s = take_summary(stmt);
+        int64_t last = s.last_ns < p->t1 ? s.last_ns : p->t1;
 
         code = 0;
-        if (s.last_ns < p->t0)
+        if (s.last_ns < rest)
             continue;
+        if ((double)(s.last_ns - s.first_ns) > p->pixel_ns)
+            break;
         if (s.first_ns > rest)
             code = plot_chunks(p, rest, s.first_ns - 1, err); /* left open by a process that died */
         if (code == 0 && fits_in_pixel(p, &s)) {
             add(p, &s);
             p->source = TRACE_FROM_GROUPS;
         } else if (code == 0) {
-            code = plot_chunks(p, s.first_ns > p->t0 ? s.first_ns : p->t0,
-                               s.last_ns < p->t1 ? s.last_ns : p->t1, err);
+            code = plot_chunks(p, s.first_ns > rest ? s.first_ns : rest, last,
+                               err); /* cut by the window's edge */
         }
         rest = s.last_ns + 1;
     }

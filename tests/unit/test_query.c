@@ -282,6 +282,32 @@ static void check_plot(const cJSON *json, const int64_t *time_ns, const float *v
     assert_true(shown_least == (double)least && shown_most == (double)most);
 }
 
+/* Whatever the level, every sample is in exactly one pixel. */
+static void check_counts(const struct fixture *f)
+{
+    static const int PIXELS[] = { 1, 2, 5, 9, 13, 30, 60, 100, 997, 4000 };
+    static struct trace_bucket bucket[4000];
+    char path[200];
+    struct trace_reader *reader;
+    struct trace_channel channel;
+    struct error err;
+    int source;
+
+    snprintf(path, sizeof path, "%s.traces/%s.trace", f->db, ULID_B);
+    assert_ok(trace_reader_open(path, &reader, &err));
+    assert_ok(trace_reader_channel(reader, "rail.vddd.current", &channel, &err));
+    for (size_t i = 0; i < sizeof PIXELS / sizeof PIXELS[0]; i++) {
+        int64_t total = 0;
+
+        assert_ok(trace_reader_plot(reader, &channel, channel.first_ns, channel.last_ns, PIXELS[i], bucket,
+                                    &source, &err));
+        for (int j = 0; j < PIXELS[i]; j++)
+            total += bucket[j].count;
+        assert_int_equal(total, TRACE_SAMPLES - 1); /* one is NaN */
+    }
+    trace_reader_close(reader);
+}
+
 static void traces(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +349,7 @@ static void traces(void **state)
         check_plot(json, time_ns, value, t1 == 0 ? INT64_MIN : t0, t1 == 0 ? INT64_MAX : t1);
         cJSON_Delete(json);
     }
+    check_counts(f);
     assert_int_equal(query_trace(query, "latest", "nothing", 0, 0, 10, &json, &err), ERR_NOT_FOUND);
     assert_int_equal(query_trace(query, ULID_A, "rail.vddd.current", 0, 0, 10, &json, &err), ERR_NOT_FOUND);
     assert_int_equal(query_trace(query, "latest", "rail.vddd.current", 0, 0, 0, &json, &err), ERR_RANGE);
