@@ -108,8 +108,8 @@ static void check_command(const struct json_at *at, const struct command_rule *r
     }
     if (mixed && rule->query)
         json_problem(at, "", "'%s' is a query but one of its parts has no '?'", rule->name);
-    else if (query && !rule->query)
-        json_problem(at, "", "'%s' sets something but a header ends in '?'", rule->name);
+    else if (!rule->query && strchr(text, '?'))
+        json_problem(at, "", "'%s' sets something but has a '?'", rule->name);
     else if (!query && rule->query)
         json_problem(at, "", "'%s' is a query but has no '?'", rule->name);
     check_placeholders(at, rule, text);

@@ -64,13 +64,11 @@ int scpi_link_open(struct scpi_link *link, const struct transport_env *env, cons
 {
     *link = (struct scpi_link){ .env = env };
     link->answer = malloc(SCPI_ANSWER_MAX + 1);
-    if (!link->answer)
-        return error_set(err, ERR_MEMORY, "answer buffer of %s", name);
-    int code = transport_open(env, name, resource, &link->transport, err);
-    if (code) {
-        free(link->answer);
-        link->answer = NULL;
-    }
+    link->rest = malloc(SCPI_ANSWER_MAX);
+    int code = link->answer && link->rest ? transport_open(env, name, resource, &link->transport, err)
+                                          : error_set(err, ERR_MEMORY, "answer buffer of %s", name);
+    if (code)
+        scpi_link_close(link);
     return code;
 }
 
@@ -78,6 +76,7 @@ void scpi_link_close(struct scpi_link *link)
 {
     transport_close(link->transport);
     free(link->answer);
+    free(link->rest);
     *link = (struct scpi_link){ 0 };
 }
 
@@ -95,40 +94,53 @@ int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, s
     return transport_write(link->transport, line, (size_t)n, deadline(link, timeout_s), err);
 }
 
+/* The answer ends at `end`, its line feed included. */
+static void finish(struct scpi_link *link, size_t end, size_t have)
+{
+    link->rest_length = have - end;
+    memcpy(link->rest, link->answer + end, link->rest_length);
+    end--;
+    if (end > 0 && link->answer[end - 1] == '\r')
+        end--;
+    link->answer[end] = '\0';
+    link->answer_length = end;
+}
+
 int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *err)
 {
     struct scpi_framer framer = { 0 };
-    size_t have = 0, seen = 0;
+    size_t have = link->rest_length, seen = 0;
     int64_t end_ns = deadline(link, timeout_s);
+    memcpy(link->answer, link->rest, have);
+    link->rest_length = 0;
     for (;;) {
+        while (seen < have) {
+            if (scpi_framer_take(&framer, link->answer[seen++])) {
+                finish(link, seen, have);
+                return 0;
+            }
+        }
+        if (have == SCPI_ANSWER_MAX)
+            return error_set(err, ERR_GARBAGE, "answer has no end within %d bytes", SCPI_ANSWER_MAX);
         size_t n = 0;
         int code =
             transport_read(link->transport, link->answer + have, SCPI_ANSWER_MAX - have, end_ns, &n, err);
         if (code)
             return code;
         have += n;
-        while (seen < have) {
-            if (!scpi_framer_take(&framer, link->answer[seen++]))
-                continue;
-            if (seen < have)
-                return error_set(err, ERR_GARBAGE, "%zu bytes came after the end of an answer", have - seen);
-            have--;
-            if (have > 0 && link->answer[have - 1] == '\r')
-                have--;
-            link->answer[have] = '\0';
-            link->answer_length = have;
-            return 0;
-        }
-        if (have == SCPI_ANSWER_MAX)
-            return error_set(err, ERR_GARBAGE, "answer has no end within %d bytes", SCPI_ANSWER_MAX);
     }
 }
 
 int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err)
 {
     transport_flush(link->transport);
+    link->rest_length = 0;
     int code = scpi_link_send(link, text, timeout_s, err);
-    return code ? code : scpi_link_receive(link, timeout_s, err);
+    if (!code)
+        code = scpi_link_receive(link, timeout_s, err);
+    if (!code && link->rest_length > 0)
+        code = error_set(err, ERR_GARBAGE, "%zu bytes came after the end of an answer", link->rest_length);
+    return code;
 }
 
 bool scpi_number(const char *text, double *ret_value)

@@ -25,6 +25,8 @@ struct scpi_link {
     struct transport *transport;
     char *answer; /* SCPI_ANSWER_MAX + 1 bytes: the last answer, NUL-terminated, without its terminator */
     size_t answer_length;
+    char *rest; /* what came behind the end of the last answer */
+    size_t rest_length;
 };
 
 int scpi_link_open(struct scpi_link *link, const struct transport_env *env, const char *name,
@@ -32,9 +34,10 @@ int scpi_link_open(struct scpi_link *link, const struct transport_env *env, cons
 void scpi_link_close(struct scpi_link *link);
 /* Sends text and its line feed in one write. */
 int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
-/* Reads one answer into link->answer. */
+/* Reads one answer into link->answer; what came behind it is kept for the next call. */
 int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *err);
-/* Drops stale input, sends, reads the answer. */
+/* Drops stale input, sends, reads the answer. ERR_GARBAGE when more than one answer came: nobody can say
+ * which is ours. */
 int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
 
 /* Number of an answer: NR1..NR3, ON, OFF, YES, NO. False when it is none. */
