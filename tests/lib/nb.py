@@ -198,7 +198,7 @@ def transitions(world):
         if kind == "output":
             rows.append((t, f"{rest[0]}.{rest[1]}", float(rest[2]) != 0))
         elif kind == "pins":
-            rows.append((t, "pins", float(rest[-1]) != 0))
+            rows.append((t, "pins", float(rest[2]) != 0))
     return rows
 
 
