@@ -446,7 +446,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 /* ---- Life ---- */
 
-static void on_library_log(void *context, const char *format, va_list arguments)
+static void __attribute__((format(printf, 2, 0)))
+on_library_log(void *context, const char *format, va_list arguments)
 {
     char text[256];
 

@@ -172,28 +172,56 @@ static void axes_text(const cJSON *axes, char *out, size_t size)
     }
 }
 
-/* The first readings that are no rail's: "accuracy 0.873 +- 0.011, energy_per_inference 12.3 uJ". */
+/* "600.5 mV +- 18 uV"; a ratio or a count stays a plain number. */
+static void reading_text(const cJSON *reading, char *out, size_t size)
+{
+    const char *unit = show_text(reading, "unit");
+    double value = show_number(reading, "value"), uncertainty = show_number(reading, "uncertainty");
+    char text[CELL_TEXT], spread[CELL_TEXT] = "";
+
+    if (strcmp(unit, "-") == 0) {
+        snprintf(text, sizeof text, "%.4g", value);
+        snprintf(spread, sizeof spread, "%.2g", uncertainty);
+    } else {
+        text_engineering(value, unit, 4, text, sizeof text);
+        text_engineering(uncertainty, unit, 2, spread, sizeof spread);
+    }
+    bool known = isfinite(uncertainty) && uncertainty > 0;
+    snprintf(out, size, "%s %s%s%s", show_text(reading, "channel"), text, known ? " +- " : "",
+             known ? spread : "");
+}
+
+/* What a person looks for first. */
+static bool is_headline(const char *channel)
+{
+    return strcmp(channel, "accuracy") == 0 || strcmp(channel, "energy_per_inference") == 0 ||
+           strcmp(channel, "agreement") == 0;
+}
+
+/* Headlines first, then the others; rails and the ends of an interval are left to export. */
 static void readings_text(const cJSON *readings, char *out, size_t size)
 {
-    const cJSON *reading;
     size_t used = 0;
     int shown = 0;
 
     out[0] = '\0';
-    cJSON_ArrayForEach(reading, readings)
-    {
-        const char *channel = show_text(reading, "channel"), *unit = show_text(reading, "unit");
-        double value = show_number(reading, "value"), uncertainty = show_number(reading, "uncertainty");
-        char text[CELL_TEXT], spread[CELL_TEXT] = "";
+    for (int headline = 1; headline >= 0; headline--) {
+        const cJSON *reading;
 
-        if (strncmp(channel, "rail.", 5) == 0 || shown == READINGS_SHOWN || used >= size)
-            continue;
-        text_engineering(value, strcmp(unit, "-") == 0 ? "" : unit, 4, text, sizeof text);
-        if (isfinite(uncertainty))
-            snprintf(spread, sizeof spread, " +- %.2g", uncertainty);
-        used += (size_t)snprintf(out + used, size - used, "%s%s %s%s", shown > 0 ? ", " : "", channel, text,
-                                 spread);
-        shown++;
+        cJSON_ArrayForEach(reading, readings)
+        {
+            const char *channel = show_text(reading, "channel");
+            const char *end = strrchr(channel, '.');
+            bool part = end != NULL && (strcmp(end, ".low") == 0 || strcmp(end, ".high") == 0);
+            char text[2 * CELL_TEXT];
+
+            if (is_headline(channel) != headline || part || strncmp(channel, "rail.", 5) == 0 ||
+                shown == READINGS_SHOWN || used >= size)
+                continue;
+            reading_text(reading, text, sizeof text);
+            used += (size_t)snprintf(out + used, size - used, "%s%s", shown > 0 ? ", " : "", text);
+            shown++;
+        }
     }
 }
 

@@ -207,8 +207,8 @@ static void test_show_strange(void **state)
         "{}",
         "[]",
         "null",
-        "{\"points\":[{}],\"runs\":[{}],\"events\":[{\"kind\":\"report\"}],\"problems\":[{}],\"steps\":[{}],"
-        "\"cells\":[{}]}",
+        "{\"points\":[{}],\"runs\":[{}],\"events\":[{\"kind\":\"report\"}],\"steps\":[{}],\"cells\":[{}]}",
+        "{\"problems\":[{}],\"first_difference\":7}",
         "{\"points\":{\"pass\":\"x\"},\"runs\":7,\"steps\":{\"a\":{}}}",
     };
     static void (*const shows[])(const cJSON *, FILE *) = { show_status, show_runs,    show_run,
