@@ -4,8 +4,8 @@
  * fuzz_campaign: the campaign language. An accepted campaign reads again from its canonical text, to the same
  * canonical text and the same steps; axes unroll into as many cells as they promise.
  *
- * sources: daemon/base/*.c chip/*.c chip/frontend/pool.c sweeps/*.c instruments/*.c drivers/*.c
- * seeds: configs/campaigns/*.json
+ * sources: daemon/base chip sweeps instruments drivers
+ * seeds: configs/campaigns
  * options: -max_len=8192 */
 #include "sweeps/campaign.h"
 

@@ -6,7 +6,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: drivers/dialect.c
- * seeds: configs/instruments/*.json
+ * seeds: configs/instruments
  * options: -max_len=16384 */
 #include "drivers/dialect.h"
 

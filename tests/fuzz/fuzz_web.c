@@ -5,7 +5,7 @@
  * of routes and the handlers, over a store that holds nothing and without a daemon. Whatever is refused gets
  * a JSON problem; what passes the gate is what the gate promises.
  *
- * sources: daemon/base/*.c db/*.c web/*.c
+ * sources: daemon/base db web
  * options: -max_len=4096 */
 #include <ctype.h>
 #include <strings.h>
