@@ -90,7 +90,8 @@ static int open_handle(struct store *store, int flags, struct error *err)
         return error_set(err, ERR_MEMORY, "no memory");
     if (rc != SQLITE_OK)
         return sql_error(store->db, err, "cannot open");
-    if (sqlite3_busy_timeout(store->db, STORE_BUSY_MS) != SQLITE_OK ||
+    if (sqlite3_busy_timeout(store->db, store->lock_fd >= 0 ? STORE_WRITER_BUSY_MS : STORE_READER_BUSY_MS) !=
+            SQLITE_OK ||
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) != SQLITE_OK)
         return sql_error(store->db, err, "cannot configure");
     return 0;

@@ -13,7 +13,9 @@
 struct store;
 struct sqlite3;
 
-enum { STORE_BUSY_MS = 5000, STORE_WAL_BYTES = 16 << 20 };
+/* The writer waits long for somebody who holds the file (a person's VACUUM): the queue fills and the sweep
+ * slows down, but nothing is lost. */
+enum { STORE_WRITER_BUSY_MS = 60000, STORE_READER_BUSY_MS = 5000, STORE_WAL_BYTES = 16 << 20 };
 
 /* Creates the file when it is absent; brings the schema up to date. A second writer is refused. */
 int store_open_writer(const char *path, struct store **ret_store, struct error *err);

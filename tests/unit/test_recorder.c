@@ -269,6 +269,70 @@ static void *post_traces(void *context)
     return NULL;
 }
 
+enum { FLOOD = 40000 };
+
+struct flood {
+    const struct record_sink *sink;
+    _Atomic int posted;
+};
+
+static void *post_flood(void *context)
+{
+    struct flood *flood = context;
+    char text[201];
+    struct record_event event = { "note", text, NULL, 0, 0 };
+    struct error err;
+
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    while (flood->posted < FLOOD && flood->sink->event(flood->sink->context, &event, &err) == 0)
+        flood->posted++;
+    return NULL;
+}
+
+/* While somebody else holds the file, the queue fills, its producer blocks, and nothing is dropped. */
+static void a_full_queue_blocks(void **state)
+{
+    struct fixture *f = *state;
+    struct recorder *recorder = open_run(f, "01RUN0000000000000000000A7");
+    struct flood flood = { recorder_sink(recorder), 0 };
+    pthread_t thread;
+    sqlite3 *other;
+    int posted;
+    struct error err;
+
+    assert_int_equal(sqlite3_open(f->db, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(pthread_create(&thread, NULL, post_flood, &flood), 0);
+    do { /* until it stands still */
+        posted = flood.posted;
+        usleep(100000);
+    } while (posted == 0 || posted != flood.posted);
+    assert_in_range(posted, RECORDER_QUEUE_BYTES / 1000, FLOOD - 1);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    pthread_join(thread, NULL);
+    assert_int_equal(flood.posted, FLOOD);
+    assert_ok(recorder_close(recorder, &err));
+    assert_int_equal(ask(f->db, "SELECT count(*) FROM event"), FLOOD);
+}
+
+/* Nobody asks for it, and yet it is on disk soon. */
+static void durable_without_ack(void **state)
+{
+    struct fixture *f = *state;
+    struct recorder *recorder = open_run(f, "01RUN0000000000000000000A8");
+    const struct record_sink *sink = recorder_sink(recorder);
+    int waited_ms = 0;
+    struct error err;
+
+    fixture_point(sink, 0, 1, VERDICT_PASS, 1);
+    while (ask(f->db, "SELECT count(*) FROM reading") == 0 && waited_ms++ < 1000)
+        usleep(1000);
+    assert_true(waited_ms < 1000); /* it takes about 10 ms; a busy machine may need longer */
+    assert_ok(recorder_close(recorder, &err));
+}
+
 static int notices[RECORDER_NOTICE_MANY + 1];
 
 static void count_notice(void *context, const struct recorder_notice *notice)
@@ -410,6 +474,8 @@ int main(void)
         in_store(kill_loses_nothing_acknowledged),
         in_store(failure_is_sticky),
         in_store(two_producers_and_a_listener),
+        in_store(a_full_queue_blocks),
+        in_store(durable_without_ack),
         in_store(changed_traces_are_found),
         cmocka_unit_test(ring_against_model),
     };
