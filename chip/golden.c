@@ -36,7 +36,7 @@ struct golden_limits golden_limits_default(int count)
     return (struct golden_limits){ .spread = { .sigma_lsb = 1.2, .gain_share = 0.02 },
                                    .k = 4,
                                    .outlier_share = 0.005,
-                                   .agree_min = (4 * count + 4) / 5 };
+                                   .agree_min = (7 * count + 9) / 10 };
 }
 
 static void hash_number(struct sha256_ctx *ctx, int64_t value)

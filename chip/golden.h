@@ -40,7 +40,7 @@ struct golden_report {
 };
 
 /* For an uncalibrated part of the population that configs/benches describes: 1.2 LSB, 2 % gain, 4 sigma, 2 %
- * outliers, 4 of 5 agree. */
+ * outliers, 7 of 10 agree. */
 struct golden_limits golden_limits_default(int count);
 int golden_compute(struct reference *reference, const struct network *network, const struct mapping *mapping,
                    const struct adc_config *adc, const uint8_t *const *input, int count,

@@ -394,7 +394,7 @@ static void test_golden(void **state)
     struct adc_config adc = { 9, 4 };
     struct reference *ref = open_reference(rig);
 
-    assert_int_equal(limits.agree_min, 8);
+    assert_int_equal(limits.agree_min, 7);
     assert_int_equal(golden_compute(ref, rig->network, rig->mapping, &adc, rig->inputs, 10, &golden, &err),
                      0);
     load_both(rig, 9, 4);
