@@ -63,6 +63,7 @@ void step_parse(const struct json_at *at, const struct campaign *campaign, bool 
         struct json_at member = json_member(at, "step", true);
         json_problem(&member, "accuracy, infer, measure or wait", "a sweep cannot do \"%s\" at its points",
                      type->name);
+        return; /* nor is it read: a sweep inside a sweep would own memory that nobody frees */
     }
     refuse_unknown_keys(at, type);
     step_text(at, "name", false, ret_step->name, sizeof ret_step->name, "");
