@@ -15,7 +15,9 @@
 
 #define FORCE_MAX_V 0.20 /* below every junction's knee, and below what harms an unpowered part */
 #define SETTLE_S    0.020
-#define SHORT_SHARE 0.5 /* of the forced voltage: less is a short */
+#define SHORT_SHARE 0.5   /* of the forced voltage: less is a short, if the current says so too */
+#define LIMIT_MAX_A 0.020 /* at FORCE_MAX_V: 4 mW into a short */
+#define LIMIT_STEP  4.0
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -70,20 +72,13 @@ static int record_rail(struct run *run, struct run_point *point, const char *rai
     return 0;
 }
 
-static int force_rail(struct run *run, struct run_point *point, int index, struct finding *finding,
-                      struct error *err)
+/* Forces once with this limit and reads what came of it; the output is off again after. */
+static int force_once(struct run *run, const struct bench_channel *channel, double volt_v, double limit_a,
+                      struct bench_read reads[2], struct error *err)
 {
     struct bench_client *client = run->context->client;
-    const struct profile_rail *rail = &run->profile->rail[index];
-    const struct bench_channel *channel = run->power.channel[index];
-    double volt_v = force_v(run->profile, rail, channel);
-    double limit_a = run->profile->has_contact_check ? run->profile->contact_check.limit_a : 1e-3;
-    struct bench_read reads[2] = { { .channel = channel, .quantity = QUANTITY_VOLTAGE },
-                                   { .channel = channel, .quantity = QUANTITY_CURRENT } };
+    int rc = psu_set_current_limit(client, channel, limit_a, err);
 
-    if (volt_v == 0.0)
-        return 0;
-    int rc = psu_set_current_limit(client, channel, fmax(limit_a, channel->limit_min_a), err);
     if (rc == 0)
         rc = psu_set_voltage(client, channel, volt_v, err);
     if (rc == 0)
@@ -95,19 +90,44 @@ static int force_rail(struct run *run, struct run_point *point, int index, struc
     rc = runner_wait(run, fmax(SETTLE_S, channel->settle_s), err);
     if (rc == 0)
         rc = bench_read_many(client, reads, 2, err);
-
     struct error ignored;
     int off = psu_output(client, channel, false, rc == 0 ? err : &ignored);
-    if (rc == 0)
-        rc = off;
-    if (rc == 0)
-        rc = record_rail(run, point, rail->name, reads, err);
+    return rc == 0 ? off : rc;
+}
+
+static int force_rail(struct run *run, struct run_point *point, int index, struct finding *finding,
+                      struct error *err)
+{
+    const struct profile_rail *rail = &run->profile->rail[index];
+    const struct bench_channel *channel = run->power.channel[index];
+    double volt_v = force_v(run->profile, rail, channel);
+    double limit_a = fmax(run->profile->has_contact_check ? run->profile->contact_check.limit_a : 1e-3,
+                          channel->limit_min_a);
+    struct bench_read reads[2] = { { .channel = channel, .quantity = QUANTITY_VOLTAGE },
+                                   { .channel = channel, .quantity = QUANTITY_CURRENT } };
+    bool low, delivers;
+
+    if (volt_v == 0.0)
+        return 0;
+    /* Below the programming accuracy of its limit a supply may deliver nothing at all: then the voltage is
+     * low although nothing pulls it down. A short is low voltage at a current that comes near the limit;
+     * anything else gets more of it. */
+    for (;; limit_a *= LIMIT_STEP) {
+        int rc = force_once(run, channel, volt_v, limit_a, reads, err);
+        if (rc < 0)
+            return rc;
+        low = fabs(reads[0].reading.value) < SHORT_SHARE * fabs(volt_v);
+        delivers = fabs(reads[1].reading.value) > SHORT_SHARE * limit_a;
+        if (!low || delivers || limit_a * LIMIT_STEP > LIMIT_MAX_A)
+            break;
+    }
+    int rc = record_rail(run, point, rail->name, reads, err);
     if (rc < 0)
         return rc;
     finding->tried = true;
     finding->volt_v = reads[0].reading.value;
     finding->current_a = reads[1].reading.value;
-    finding->shorted = fabs(finding->volt_v) < SHORT_SHARE * fabs(volt_v);
+    finding->shorted = low && delivers;
     /* Three standard uncertainties: NaN compares false, which is "not decided". */
     finding->contact = fabs(finding->current_a) > 3.0 * reads[1].reading.uncertainty;
     return 0;
