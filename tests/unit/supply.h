@@ -93,6 +93,15 @@ static inline void supply_line(struct peer *peer, const char *line, size_t n)
     peer_say(peer, answer + length / 2, length + 1 - length / 2);
 }
 
+/* Whether this text came over the wire. */
+static inline bool supply_heard(struct supply *s, const char *text)
+{
+    pthread_mutex_lock(&s->lock);
+    bool heard = strstr(s->log, text) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return heard;
+}
+
 static inline int supply_start(struct supply *s)
 {
     pthread_mutex_init(&s->lock, NULL);
