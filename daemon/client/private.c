@@ -83,9 +83,11 @@ int private_start(const struct args *args, const char *bench_path, struct privat
         rc = spawn_sibling("nightbenchd", program, sizeof program, err);
     if (rc != 0)
         return rc;
-    snprintf(daemon.folder, sizeof daemon.folder, "/tmp/nightbench-XXXXXX");
+    const char *temporary = getenv("TMPDIR");
+    snprintf(daemon.folder, sizeof daemon.folder, "%.60s/nightbench-XXXXXX",
+             temporary != NULL ? temporary : "/tmp");
     if (mkdtemp(daemon.folder) == NULL)
-        return error_set_errno(err, errno, "cannot make a folder for the daemon in /tmp");
+        return error_set_errno(err, errno, "cannot make a folder %s for the daemon", daemon.folder);
     snprintf(daemon.log_path, sizeof daemon.log_path, "%.200s/daemon.log", daemon.folder);
     n = add_options(args, argv, n);
     argv[n] = NULL;
