@@ -19,36 +19,37 @@ struct backend_chip {
     char network_hash[SHA256_HEX], mapping_hash[SHA256_HEX];
 };
 
-/* The same weights and instructions are in the chip: it answers, and nobody has taken its memories' power. */
+/* True when one core still holds what was loaded: every instruction and every cell. 9 KB a core is little
+ * against what a wrong weight costs, and a supply that was low for a moment flips single bits. */
+static bool core_intact(struct chip *chip, int index, const struct compile_core *core, uint8_t *scratch)
+{
+    uint32_t enabled;
+
+    if (chip_read(chip, index, "CTRL", &enabled, NULL) || !(enabled & 1) ||
+        chip_memory_read(chip, index, "IMEM", 0, scratch, 4 * (size_t)core->word_count, NULL))
+        return false;
+    for (int i = 0; i < core->word_count; i++) {
+        const uint8_t *b = scratch + 4 * i;
+        if (((uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]) != core->word[i])
+            return false;
+    }
+    return chip_memory_read(chip, index, "XBAR", 0, scratch, core->image_bytes, NULL) == 0 &&
+           memcmp(scratch, core->image, core->image_bytes) == 0;
+}
+
 static bool still_loaded(struct backend_chip *b, const struct network *network, const struct mapping *mapping)
 {
-    enum { PROBE_WORDS = 8 };
-    uint8_t data[4 * PROBE_WORDS];
-
     if (!b->program || strcmp(b->network_hash, network->hash) != 0 ||
         strcmp(b->mapping_hash, mapping->hash) != 0)
         return false;
-    for (int core = 0; core < b->program->core_count; core++) {
-        const struct compile_core *c = &b->program->core[core];
-        uint32_t enabled;
-        if (!c->used)
-            continue;
-        int words = c->word_count < PROBE_WORDS ? c->word_count : PROBE_WORDS;
-        if (chip_read(b->chip, core, "CTRL", &enabled, NULL) || !(enabled & 1) ||
-            chip_memory_read(b->chip, core, "IMEM", 0, data, 4 * (size_t)words, NULL))
-            return false;
-        for (int i = 0; i < words; i++) {
-            uint32_t word = (uint32_t)data[4 * i] << 24 | (uint32_t)data[4 * i + 1] << 16 |
-                            (uint32_t)data[4 * i + 2] << 8 | data[4 * i + 3];
-            if (word != c->word[i])
-                return false;
-        }
-        /* Instructions and crossbar lose their contents together, but a sample of the cells costs little. */
-        if (chip_memory_read(b->chip, core, "XBAR", 0, data, sizeof data, NULL) ||
-            memcmp(data, c->image, sizeof data) != 0)
-            return false;
+    uint8_t *scratch = malloc(COMPILE_IMAGE_MAX);
+    bool intact = scratch != NULL;
+    for (int core = 0; core < b->program->core_count && intact; core++) {
+        if (b->program->core[core].used)
+            intact = core_intact(b->chip, core, &b->program->core[core], scratch);
     }
-    return true;
+    free(scratch);
+    return intact;
 }
 
 static int load(void *context, const struct network *network, const struct mapping *mapping,

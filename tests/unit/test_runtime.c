@@ -141,6 +141,54 @@ static void test_adi16(void **state)
     assert_int_equal(framing_reset(&spi, 0, out, &rx), 0);
 }
 
+/* Another chip, another framing: sixteen bytes behind a 16-bit instruction. */
+static int tiny_batch(void *context, const struct spi_transfer *t, int count, struct error *err)
+{
+    uint8_t *registers = context;
+
+    (void)err;
+    for (int i = 0; i < count; i++) {
+        int address = (t[i].tx[0] & 0x7F) << 8 | t[i].tx[1];
+        for (int k = 0; k < t[i].tx_len - 2 && !(t[i].tx[0] & 0x80); k++)
+            registers[(address + k) % 16] = t[i].tx[2 + k];
+        for (int k = 0; k < t[i].rx_len; k++)
+            t[i].rx[k] = registers[(address + k) % 16];
+    }
+    return 0;
+}
+
+static void test_tiny_chip(void **state)
+{
+    uint8_t registers[16] = { 0x5A, 0x07 };
+    struct spi_bus bus = { .context = registers, .batch = tiny_batch, .tx_max = 64, .rx_max = 64 };
+    struct chip_profile *profile = NULL;
+    struct chip *chip = NULL;
+    struct chip_identity id;
+    struct chip_program program = { .core_count = 0 };
+    uint32_t value;
+    struct error err = { 0 };
+
+    (void)state;
+    if (profile_load("tests/sim/tiny-chip.json", &profile, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(chip_open(profile, &bus, &chip, &err), 0);
+    assert_int_equal(chip_identify(chip, &id, &err), 0);
+    assert_string_equal(id.serial, "");
+    assert_int_equal(chip_write_verified(chip, CHIP_GLOBAL, "SCRATCH", 0xC3, &err), 0);
+    assert_int_equal(registers[2], 0xC3);
+    assert_int_equal(chip_read(chip, CHIP_GLOBAL, "SERIAL", &value, &err), 0);
+    assert_int_equal(value, 7);
+    assert_int_equal(chip_reset(chip, &err), ERR_UNSUPPORTED);
+    assert_int_equal(chip_load(chip, &program, &err), ERR_UNSUPPORTED);
+    assert_int_equal(chip_temperature(chip, &(double){ 0 }, &err), ERR_UNSUPPORTED);
+    registers[0] = 0xFF;
+    assert_int_equal(chip_identify(chip, &id, &err), ERR_NO_ANSWER);
+    registers[0] = 0x5B;
+    assert_int_equal(chip_identify(chip, &id, &err), ERR_IDENTITY);
+    chip_close(chip);
+    profile_free(profile);
+}
+
 static void test_identity(void **state)
 {
     struct rig *rig = *state;
@@ -244,17 +292,21 @@ static void test_program_equals_reference(void **state)
 static void test_settings_change(void **state)
 {
     struct rig *rig = *state;
-    long before;
 
     load_both(rig, 8, 1);
     check_equal(rig, 1);
-    before = rig->fake->bytes;
+    memset(rig->fake->core[0].wmem, 0x77, 8192); /* a mark that loading weights would wipe */
     load_both(rig, 10, 4);
-    assert_true(rig->fake->bytes - before < 8000); /* scales only, not 48 KB of weights */
+    assert_int_equal(rig->fake->core[0].wmem[100], 0x77); /* scales only: weights stay */
     check_equal(rig, 2);
-    /* Weights that were lost are noticed, and loaded again. */
-    memset(rig->fake->core[0].xbar, 0, 8192);
+    /* One flipped cell is noticed, and everything is loaded again; so is one flipped bit of an instruction.
+     */
+    rig->fake->core[0].xbar[5000] ^= 2;
     load_both(rig, 9, 2);
+    assert_int_not_equal(rig->fake->core[0].wmem[100], 0x77);
+    check_equal(rig, 1);
+    rig->fake->core[5].imem[41] ^= 1;
+    load_both(rig, 9, 4);
     check_equal(rig, 1);
 }
 
@@ -480,6 +532,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_framing_vectors, setup, teardown),
         cmocka_unit_test(test_adi16),
+        cmocka_unit_test(test_tiny_chip),
         cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memories_and_trims, setup, teardown),
         cmocka_unit_test_setup_teardown(test_external_conversions, setup, teardown),
