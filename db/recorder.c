@@ -113,6 +113,8 @@ static int apply(struct recorder *r, struct ring_entry *entry, struct error *err
         return writer_calibration(r->writer, c->id, &c->record, c->wall_ns, err);
     case KIND_TRACE:
         return writer_trace(r->writer, at, err);
+    case KIND_CHIP:
+        return writer_chip(r->writer, at, err);
     case KIND_EVENT:
         notice(r, RECORDER_NOTICE_EVENT, -1, -1, 0, 0, 0);
         return writer_event(r->writer, at, err);

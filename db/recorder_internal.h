@@ -18,6 +18,7 @@ enum recorder_kind {
     KIND_ANNOTATE,
     KIND_RUN_END,
     KIND_RUN_STATE,
+    KIND_CHIP,
     KIND_STEP,
     KIND_CELL,
     KIND_ATTEMPT,

@@ -321,6 +321,17 @@ static int on_trace(void *context, const struct record_trace *trace, struct erro
     return code;
 }
 
+static int on_chip(void *context, const struct record_chip *chip, struct error *err)
+{
+    const struct part parts[] = {
+        TEXT_PART(struct record_chip, chip, type),     TEXT_PART(struct record_chip, chip, serial),
+        TEXT_PART(struct record_chip, chip, revision), TEXT_PART(struct record_chip, chip, lot),
+        TEXT_PART(struct record_chip, chip, wafer),
+    };
+
+    return put(context, KIND_CHIP, chip, sizeof *chip, parts, 5, err);
+}
+
 static int on_event(void *context, const struct record_event *event, struct error *err)
 {
     const struct part parts[] = {
@@ -367,6 +378,7 @@ struct record_sink recorder_sink_of(struct recorder *r)
         .tensor = on_tensor,
         .calibration = on_calibration,
         .trace = on_trace,
+        .chip = on_chip,
         .event = on_event,
         .ack = on_ack,
     };

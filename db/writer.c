@@ -591,6 +591,28 @@ int writer_trace(struct writer *w, const struct record_trace *trace, struct erro
     return code;
 }
 
+/* "" is stored as NULL: not known. */
+static const char *known(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+int writer_chip(struct writer *w, const struct record_chip *chip, struct error *err)
+{
+    char x[16], y[16];
+
+    snprintf(x, sizeof x, "%d", chip->x);
+    snprintf(y, sizeof y, "%d", chip->y);
+    int code =
+        sql_bind(w->stmt[CHIP_ID], err, "ttttttt", chip->type, chip->serial, known(chip->revision),
+                 known(chip->lot), known(chip->wafer), chip->x >= 0 ? x : NULL, chip->y >= 0 ? y : NULL);
+    if (code == 0)
+        code = returning(w->stmt[CHIP_ID], &w->chip_id, err);
+    if (code == 0)
+        code = sql_run(w->stmt[RUN_CHIP], err, "ll", w->chip_id, w->run_id);
+    return code;
+}
+
 int writer_event(struct writer *w, const struct record_event *event, struct error *err)
 {
     return sql_run(w->stmt[EVENT_INSERT], err, "ltttll", w->run_id, event->kind, event->text, event->json,

@@ -37,6 +37,7 @@ int writer_tensor(struct writer *writer, const struct record_tensor *tensor, str
 int writer_calibration(struct writer *writer, int64_t id, const struct record_calibration *cal,
                        int64_t wall_ns, struct error *err);
 int writer_trace(struct writer *writer, const struct record_trace *trace, struct error *err);
+int writer_chip(struct writer *writer, const struct record_chip *chip, struct error *err);
 int writer_event(struct writer *writer, const struct record_event *event, struct error *err);
 /* Greatest calibration id in the store. */
 int64_t writer_last_calibration(const struct writer *writer);

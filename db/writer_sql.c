@@ -34,6 +34,7 @@ const char *const WRITER_SQL[STATEMENT_COUNT] = {
                 " SELECT 'planned', coalesce(sum(n), 0) FROM v UNION ALL SELECT 'attempts', coalesce(sum(a), "
                 "0) FROM v))"
                 " WHERE id = ?6",
+    [RUN_CHIP] = "UPDATE run SET chip_id = ? WHERE id = ?",
     [RUN_STATE] = "UPDATE run SET state = ? WHERE id = ?",
     [RUN_ANNOTATE] =
         "UPDATE run SET notes = coalesce(?, notes), tags = coalesce(?, tags) WHERE ulid = ? RETURNING id",

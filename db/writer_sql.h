@@ -14,6 +14,7 @@ enum statement {
     RUN_CONTINUE,
     RUN_END,
     RUN_STATE,
+    RUN_CHIP,
     RUN_ANNOTATE,
     BENCH_ID,
     CHIP_ID,

@@ -279,6 +279,30 @@ static bool accepted(const struct campaign *campaign, const char *serial)
     return campaign->chip_count == 0;
 }
 
+/* The die's identity is lot (16 bits), wafer (8), x (8), y (8), serial (16), as chip_identify prints it. */
+static int record_chip(struct run *run, const struct chip_identity *identity, struct error *err)
+{
+    const struct record_sink *sink = run->context->sink;
+    char lot[12] = "", wafer[12] = "", revision[12];
+    struct record_chip chip = { .type = run->profile->type,
+                                .serial = identity->serial,
+                                .revision = revision,
+                                .lot = lot,
+                                .wafer = wafer,
+                                .x = -1,
+                                .y = -1 };
+    unsigned lot_number, wafer_number, x, y;
+
+    snprintf(revision, sizeof revision, "%u", (unsigned)identity->revision);
+    if (sscanf(identity->serial, "%u-%u-%u-%u-", &lot_number, &wafer_number, &x, &y) == 4) {
+        snprintf(lot, sizeof lot, "%u", lot_number);
+        snprintf(wafer, sizeof wafer, "%u", wafer_number);
+        chip.x = (int)x;
+        chip.y = (int)y;
+    }
+    return sink->chip(sink->context, &chip, err);
+}
+
 int runner_identify_chip(struct run *run, struct error *err)
 {
     struct chip_identity identity;
@@ -294,6 +318,9 @@ int runner_identify_chip(struct run *run, struct error *err)
     snprintf(run->result->chip_serial, sizeof run->result->chip_serial, "%s", identity.serial);
     snprintf(json, sizeof json, "{\"type\":\"%s\",\"id\":\"%08X\",\"revision\":%u,\"serial\":\"%s\"}",
              run->profile->type, (unsigned)identity.id, (unsigned)identity.revision, identity.serial);
+    rc = record_chip(run, &identity, err);
+    if (rc < 0)
+        return rc;
     rc = runner_event(run, "chip", json, err, "%s revision %u, die %s", run->profile->type,
                       (unsigned)identity.revision,
                       identity.serial[0] != '\0' ? identity.serial : "(has no serial)");

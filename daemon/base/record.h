@@ -71,6 +71,12 @@ struct record_run {
     int64_t time_ns, wall_ns;
 };
 
+/* The chip in the socket has said who it is: from now on the run is about this one. */
+struct record_chip {
+    const char *type, *serial, *revision, *lot, *wafer; /* "" where the chip has none */
+    int x, y;                                           /* -1: none */
+};
+
 /* A step of a run begins or ends. kind: "power", "calibrate" ... */
 struct record_step {
     int index;
@@ -168,6 +174,7 @@ struct record_sink {
     int (*run_begin)(void *context, const struct record_run *run, int64_t *ret_run_id, struct error *err);
     int (*run_end)(void *context, const char *state, int code, const char *message, int64_t time_ns,
                    struct error *err);
+    int (*chip)(void *context, const struct record_chip *chip, struct error *err);
     int (*step)(void *context, const struct record_step *step, struct error *err);
     int (*cell)(void *context, const struct record_cell *cell, struct error *err);
     int (*attempt)(void *context, const struct record_attempt *attempt, struct error *err);

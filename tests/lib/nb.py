@@ -119,6 +119,9 @@ class Daemon:
         status = self.wait(timeout)
         return ulid, status
 
+    def points(self, ulid):
+        return self.get(f"runs/{ulid}/points")["points"]
+
     def world(self):
         """The world's own record: list of (t_ns, kind, rest of the line)."""
         rows = []
