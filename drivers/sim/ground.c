@@ -72,6 +72,18 @@ static cJSON *op_fault(struct ground *ground, const struct json_at *at, struct e
     return link && fault.kind >= 0 ? cJSON_CreateTrue() : NULL;
 }
 
+static cJSON *op_reboot(struct ground *ground, const struct json_at *at, struct error *err)
+{
+    const char *name = json_string(at, "link", true, "");
+    struct sim_link *link = sim_link_find(ground->loop, name);
+    if (!link) {
+        error_set(err, ERR_NOT_FOUND, "no link %s", name);
+        return NULL;
+    }
+    sim_link_reboot(link);
+    return cJSON_CreateTrue();
+}
+
 static cJSON *op_plug(struct ground *ground, const struct json_at *at, struct error *err)
 {
     (void)at;
@@ -121,9 +133,9 @@ static const struct {
     const char *name;
     operation run;
 } operations[] = {
-    { "truth", op_truth },     { "outputs", op_outputs }, { "now", op_now },
-    { "fault", op_fault },     { "plug", op_plug },       { "unplug", op_unplug },
-    { "contact", op_contact }, { "ambient", op_ambient }, { "quit", op_quit },
+    { "truth", op_truth },     { "outputs", op_outputs }, { "now", op_now },       { "fault", op_fault },
+    { "reboot", op_reboot },   { "plug", op_plug },       { "unplug", op_unplug }, { "contact", op_contact },
+    { "ambient", op_ambient }, { "quit", op_quit },
 };
 
 static cJSON *answer(struct ground *ground, const char *line, size_t n, struct error *err)

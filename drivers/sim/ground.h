@@ -8,6 +8,7 @@
  *   {"op":"outputs"}                    state of every output
  *   {"op":"now"}                        time of the world, ns
  *   {"op":"fault","link":"psu1","kind":"silence","count":1,"skip":0,"value":0}   see sim_fault_kind in loop.h
+ *   {"op":"reboot","link":"psu1"}         power of that instrument lost and back
  *   {"op":"plug"} {"op":"unplug"}       the chip
  *   {"op":"contact","net":"VDDD","state":"good"|"open"|"short"}
  *   {"op":"ambient","celsius":85}

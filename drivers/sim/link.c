@@ -158,6 +158,14 @@ void sim_link_disconnect(struct sim_link *link, int client)
         close_client(link, &link->client[client]);
 }
 
+void sim_link_reboot(struct sim_link *link)
+{
+    for (int c = 0; c < SIM_CLIENTS_MAX; c++)
+        sim_link_disconnect(link, c);
+    if (link->ops.on_reboot)
+        link->ops.on_reboot(link->context);
+}
+
 static bool append(uint8_t **buffer, size_t *n, size_t *size, const void *bytes, size_t count, size_t max)
 {
     if (*n + count > max)

@@ -63,6 +63,7 @@ struct sim_link_ops {
     void (*on_open)(void *context, int client);
     void (*on_bytes)(void *context, int client, const uint8_t *bytes, size_t n);
     void (*on_close)(void *context, int client);
+    void (*on_reboot)(void *context); /* power lost and back: forget everything, outputs off */
 };
 
 int sim_link_open(struct sim_loop *loop, const struct sim_link_options *options,
@@ -71,6 +72,8 @@ int sim_link_open(struct sim_loop *loop, const struct sim_link_options *options,
 /* Delivers a copy of the bytes at at_ns (now when past), never before what was sent earlier to that client.
  * Dropped when the client has gone. */
 void sim_link_send(struct sim_link *link, int client, const void *bytes, size_t n, int64_t at_ns);
+/* Power-cycles the device: drops its clients, then on_reboot. */
+void sim_link_reboot(struct sim_link *link);
 /* Drops the client (TCP) now. */
 void sim_link_disconnect(struct sim_link *link, int client);
 /* "tcp:127.0.0.1:PORT" or "serial:DIR/NAME". */

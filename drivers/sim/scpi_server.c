@@ -340,7 +340,8 @@ static void on_wait_end(void *context, int64_t now_ns)
     struct scpi_server *server = context;
     scpi_handler resume = server->call.resume;
     server->call.resume = NULL;
-    resume(&server->call);
+    if (resume)
+        resume(&server->call);
     if (server->call.resume)
         later(server, server->call.wait_s, on_wait_end);
     else
@@ -352,7 +353,8 @@ static void on_processed(void *context, int64_t now_ns)
 {
     (void)now_ns;
     struct scpi_server *server = context;
-    execute(server, server->unit);
+    if (*server->unit) /* a reboot has wiped it */
+        execute(server, server->unit);
     if (server->call.resume)
         later(server, server->call.wait_s, on_wait_end);
     else
@@ -421,6 +423,27 @@ void scpi_server_gone(void *instrument, int client)
     for (int i = 0; i < server->queue_n; i++)
         if (server->queue[i].client == client)
             server->queue[i].client = -1; /* carried out, but nobody is told */
+}
+
+void scpi_server_reboot(void *instrument)
+{
+    struct scpi_server *server = instrument;
+    for (int i = 0; i < server->queue_n; i++)
+        free(server->queue[i].text);
+    strbuf_free(&server->answer);
+    server->answer = (struct strbuf){ .text = NULL };
+    server->answered = false;
+    server->queue_n = server->error_n = 0;
+    server->rest = NULL;
+    *server->unit = '\0'; /* a timer may be under way: it finds nothing to do */
+    server->call.resume = NULL;
+    server->esr = ESR_PON;
+    server->ese = server->sre = 0;
+    server->selected = 1;
+    server->opc_armed = false;
+    server->pending_until_ns = 0;
+    if (server->model->reset)
+        server->model->reset(server);
 }
 
 void scpi_server_attach(void *instrument, struct sim_link *link)

@@ -93,6 +93,7 @@ void scpi_server_fini(struct scpi_server *server);
 void scpi_server_attach(void *instrument, struct sim_link *link);
 void scpi_server_bytes(void *instrument, int client, const uint8_t *bytes, size_t n);
 void scpi_server_gone(void *instrument, int client);
+void scpi_server_reboot(void *instrument);
 
 /* ---- For handlers ---- */
 /* One value of the answer; values of one query are joined by commas. */

@@ -518,7 +518,7 @@ const struct sim_device_model sim_2450 = {
     .name = "2450",
     .default_link = SIM_LINK_TCP,
     .clients_max = 1,
-    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone },
+    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone, .on_reboot = scpi_server_reboot },
     .open = open_2450,
     .attach = scpi_server_attach,
     .close = close_2450,

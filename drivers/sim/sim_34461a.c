@@ -426,7 +426,7 @@ const struct sim_device_model sim_34461a = {
     .name = "34461a",
     .default_link = SIM_LINK_TCP,
     .clients_max = 2, /* [K] more than one socket is allowed */
-    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone },
+    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone, .on_reboot = scpi_server_reboot },
     .open = open_34461a,
     .attach = scpi_server_attach,
     .close = close_34461a,

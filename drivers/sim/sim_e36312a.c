@@ -79,7 +79,7 @@ const struct sim_device_model sim_e36312a = {
     .name = "e36312a",
     .default_link = SIM_LINK_TCP,
     .clients_max = 1,
-    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone },
+    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone, .on_reboot = scpi_server_reboot },
     .open = open_e36312a,
     .attach = scpi_server_attach,
     .close = supply_close,

@@ -622,6 +622,31 @@ static void faults_hit_the_answers_they_were_told_to(void **state)
     teardown(&f);
 }
 
+static void a_reboot_forgets_everything_and_switches_off(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct client psu;
+    char line[64];
+    setup(&f, 1);
+    assert_int_equal(try_connect(&f, "psu", &psu), 0);
+    assert_string_equal(ask(&f, &psu, "VOLT 0.9,(@1);:OUTP ON,(@1);:OUTP? (@1);NOPE"), "1");
+    pass_time(&f, 0.1);
+    tell(&f, &psu, "MEAS:CURR? (@1);:MEAS:VOLT? (@1)");
+    pass_time(&f, 10e-3); /* it is measuring */
+    sim_link_reboot(sim_link_find(f.loop, "psu"));
+    assert_int_equal(hear(&f, &psu, 1, line, sizeof line), 0);
+    assert_int_equal(recv(psu.fd, line, sizeof line, MSG_DONTWAIT), 0); /* end of file */
+    hang_up(&f, &psu);
+    assert_int_equal(try_connect(&f, "psu", &psu), 0);
+    assert_string_equal(ask(&f, &psu, "*ESR?;:OUTP? (@1);:VOLT? (@1);:SYST:ERR:COUN?"),
+                        "128;0;+0.00000000E+00;0");
+    assert_near(ask_number(&f, &psu, "MEAS:VOLT? (@1)"), 0, 0.01);
+    hang_up(&f, &psu);
+    halt(&f);
+    teardown(&f);
+}
+
 /* Whatever comes in, the instrument queues errors and answers the next honest question. */
 static void nonsense_is_survived(void **state)
 {
@@ -717,6 +742,7 @@ int main(void)
         cmocka_unit_test(feeding_an_unpowered_pad_damages),
         cmocka_unit_test(a_second_client_is_refused_and_the_first_may_return),
         cmocka_unit_test(faults_hit_the_answers_they_were_told_to),
+        cmocka_unit_test(a_reboot_forgets_everything_and_switches_off),
         cmocka_unit_test(nonsense_is_survived),
         cmocka_unit_test(two_evenings_with_one_seed_are_identical),
     };
