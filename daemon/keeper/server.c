@@ -21,6 +21,8 @@
 #include "daemon/keeper/server_private.h"
 #include "instruments/keeper_client.h"
 
+#define IDLE_NS (300 * NS_PER_MS)
+
 /* ---- Links ---- */
 void server_link_unref(struct link *link)
 {
@@ -131,10 +133,13 @@ static int64_t beat_limit_ns(void)
     return (int64_t)(KEEPER_BEAT_LIMIT_MS * keeper_client_time_scale()) * NS_PER_MS;
 }
 
-/* Host nanoseconds until the next heartbeat is overdue; 0 when nobody beats. */
-static int64_t next_beat_ns(const struct server *server)
+/* Host nanoseconds until the next heartbeat is overdue or idleness has lasted; 0 when there is nothing of the
+ * kind. */
+static int64_t next_check_ns(const struct server *server)
 {
     int64_t nearest_ns = INT64_MAX, now_ns = clock_host_now();
+    if (server->idle_ns)
+        nearest_ns = server->idle_ns + IDLE_NS - now_ns;
     for (const struct link *link = server->links; link; link = link->next) {
         int64_t left_ns = link->beat_ns + beat_limit_ns() - now_ns;
         if (link->beats && left_ns < nearest_ns)
@@ -270,12 +275,22 @@ static bool is_link(const struct server *server, const void *pointer)
     return false;
 }
 
+/* A client may come back at once: the end of one is not yet idleness. */
+static bool is_idle(struct server *server)
+{
+    if (!server->had_client || server->links || server->keeper->undo.count > 0)
+        server->idle_ns = 0;
+    else if (!server->idle_ns)
+        server->idle_ns = clock_host_now();
+    return server->idle_ns && clock_host_now() - server->idle_ns >= IDLE_NS;
+}
+
 static int loop(struct server *server, bool exit_when_idle, struct error *err)
 {
     struct keeper *keeper = server->keeper;
     for (;;) {
         struct pollfd fd = { .fd = server->epoll_fd, .events = POLLIN };
-        int code = clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, next_beat_ns(server));
+        int code = clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, next_check_ns(server));
         if (code < 0 && code != ERR_TIMEOUT) {
             keeper_safe(keeper, true, true, "the keeper lost its clock");
             return error_set(err, code, "the clock is gone");
@@ -298,8 +313,7 @@ static int loop(struct server *server, bool exit_when_idle, struct error *err)
         }
         if (n <= 0)
             check_beats(server);
-        bool idle = server->had_client && !server->links && keeper->undo.count == 0;
-        if (exit_when_idle && idle)
+        if (exit_when_idle && is_idle(server))
             return 0;
     }
 }

@@ -40,6 +40,7 @@ struct server {
     struct link *links;
     int link_count;
     bool had_client;
+    int64_t idle_ns; /* host time since which nobody is there and nothing armed; 0: not idle */
     uint8_t *frame;
     bool trip_seen[BENCH_CHANNELS_MAX]; /* of the I/O thread: latch once per trip */
 

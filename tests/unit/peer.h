@@ -7,6 +7,7 @@
 #define TESTS_UNIT_PEER_H
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -80,6 +81,7 @@ static inline void *peer_main(void *argument)
         if (poll(&fd, 1, 5) <= 0)
             continue;
         peer->client_fd = accept(peer->listen_fd, NULL, NULL);
+        setsockopt(peer->client_fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
         atomic_fetch_add(&peer->accepted, 1);
         peer_serve(peer);
         close(peer->client_fd);

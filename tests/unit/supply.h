@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * supply: a supply of one channel that speaks the E36312A's dialect, in twenty commands, with the faults that
- * tests ask for. Not the simulator: small enough to be read beside a test. */
+ * supply: a supply whose first channel works, that speaks the E36312A's dialect, in twenty commands, with the
+ * faults that tests ask for. Not the simulator: small enough to be read beside a test. */
 #ifndef TESTS_UNIT_SUPPLY_H
 #define TESTS_UNIT_SUPPLY_H
 
@@ -23,6 +23,7 @@ struct supply {
 static inline void supply_part(struct supply *s, const char *part, char *answer, size_t size)
 {
     double value;
+    int channel;
     answer[0] = '\0';
     if (*part == ':')
         part++;
@@ -39,16 +40,16 @@ static inline void supply_part(struct supply *s, const char *part, char *answer,
             snprintf(s->errors[s->error_count++], sizeof s->errors[0], "-222,\"Data out of range\"");
         else
             s->volt_v = value;
-    } else if (strcmp(part, "VOLT? (@1)") == 0)
+    } else if (strncmp(part, "VOLT? (@", 8) == 0)
         snprintf(answer, size, "%+.8E", s->volt_v);
-    else if (strcmp(part, "CURR? (@1)") == 0)
+    else if (strncmp(part, "CURR? (@", 8) == 0)
         snprintf(answer, size, "+1.00000000E-01");
     else if (strcmp(part, "OUTP ON,(@1)") == 0)
         s->on = true;
     else if (strcmp(part, "OUTP OFF,(@1)") == 0)
         s->on = false;
-    else if (strcmp(part, "OUTP? (@1)") == 0)
-        snprintf(answer, size, "%d", atomic_load(&s->lie_about_output) ? !s->on : s->on);
+    else if (sscanf(part, "OUTP? (@%d)", &channel) == 1)
+        snprintf(answer, size, "%d", channel == 1 && (atomic_load(&s->lie_about_output) ? !s->on : s->on));
     else if (strncmp(part, "MEAS:VOLT?", 10) == 0)
         snprintf(answer, size, atomic_load(&s->not_a_number) ? "+9.91000000E+37" : "%+.8E", s->volt_v);
     else if (strstr(part, "COND?"))
