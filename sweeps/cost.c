@@ -27,22 +27,30 @@ double cost_rails_s(const struct plan_inputs *inputs)
     return longest;
 }
 
-double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v)
+static double move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v, bool logged)
 {
     const struct chip_profile *profile = inputs->profile;
-    double settings = 0.0, settle = 0.0;
+    double settings_s = 0.0, settle_s = 0.0, busy_s[BENCH_INSTRUMENTS_MAX] = { 0 }, confirm_s = 0.0;
     int steps = power_steps(profile, from_v, to_v);
 
     for (int i = 0; i < profile->rail_count; i++) {
-        if (isnan(to_v[i]) || to_v[i] == from_v[i])
-            continue;
         const struct bench_channel *channel = bench_file_rail(inputs->bench, profile->rail[i].name);
-        settings += steps * COST_SETTING_S;
-        settle = fmax(settle, fmax(profile->rail[i].settle_s, channel != NULL ? channel->settle_s : 0.0));
+        if (isnan(to_v[i]) || to_v[i] == from_v[i] || channel == NULL)
+            continue;
+        /* Where rails are logged, a setting waits for the reading under way: half of one on average. */
+        double wait_s = logged ? channel->measure_s / 2.0 : 0.0;
+        settings_s += steps * (COST_SETTING_S + wait_s);
+        settle_s = fmax(settle_s, fmax(profile->rail[i].settle_s, channel->settle_s));
+        busy_s[channel->instrument] += channel->measure_s + wait_s;
+        confirm_s = fmax(confirm_s, busy_s[channel->instrument]);
     }
     /* The ramp's own time passes while the settings travel: whichever is longer counts. */
-    return fmax(settings, power_ramp_s(profile, from_v, to_v)) + settle +
-           (steps > 0 ? cost_rails_s(inputs) / 2.0 : 0.0);
+    return fmax(settings_s, power_ramp_s(profile, from_v, to_v)) + settle_s + confirm_s;
+}
+
+double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v)
+{
+    return move_s(inputs, from_v, to_v, inputs->campaign->log_period_s > 0.0);
 }
 
 double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v)
@@ -53,20 +61,22 @@ double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v)
         double only[PROFILE_RAILS_MAX];
         for (int k = 0; k < PROFILE_RAILS_MAX; k++)
             only[k] = k == i ? target_v[k] : NAN;
-        /* Voltage, limit, protection and its read back, output on and its read back, then the ramp. */
-        seconds += 6.0 * COST_SETTING_S + cost_move_s(inputs, zero, only);
+        /* Voltage, limit, protection and its read back, output on and its read back, then the ramp; nothing
+         * is logged yet. */
+        seconds += 6.0 * COST_SETTING_S + move_s(inputs, zero, only, false);
     }
     return seconds + 4.0 * COST_EXCHANGE_S + COST_IDENTIFY_S;
 }
 
 double cost_power_down_s(const struct plan_inputs *inputs)
 {
-    return inputs->profile->rail_count * 3.0 * COST_SETTING_S;
+    /* Off and its read back, then the state of every output asked once more. */
+    return inputs->profile->rail_count * 7.0 * COST_SETTING_S;
 }
 
 double cost_spi_s(double spi_hz, int64_t bytes, int64_t transactions, int64_t exchanges)
 {
-    return 8.0 * (double)bytes / spi_hz + (double)transactions * COST_TRANSACTION_S +
+    return (double)bytes * (8.0 / spi_hz + COST_LINK_BYTE_S) + (double)transactions * COST_TRANSACTION_S +
            (double)exchanges * COST_EXCHANGE_S;
 }
 
@@ -83,7 +93,8 @@ double cost_inference_s(const struct plan_state *state, int network, int bits)
     int64_t frame = 12; /* header, checksums and status of one transaction */
     int64_t bytes = (int64_t)asset->input_bytes * asset->input_copies + asset->output_bytes + 24 + 5 * frame;
 
-    return compute + cost_spi_s(state->spi_hz, bytes, 5, 0) + COST_EXCHANGE_S / 32.0;
+    /* The bridge answers once before the run is waited for; results come with the next sample's transfers. */
+    return compute + cost_spi_s(state->spi_hz, bytes, 5, 1);
 }
 
 double cost_load_s(const struct plan_state *state, int network, bool whole)

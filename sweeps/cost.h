@@ -9,13 +9,14 @@
 
 #include "sweeps/step.h"
 
-/* Not stated by any file: how long an instrument takes over a setting and its error query (typical of the LAN
- * supplies in configs/instruments), and what one exchange with the keeper and the SPI bridge adds to the wire
- * time. */
-#define COST_SETTING_S     0.012
-#define COST_EXCHANGE_S    0.0006  /* one batch to the bridge and back */
-#define COST_TRANSACTION_S 0.00002 /* chip select, framing and turnaround of one SPI transaction */
-#define COST_IDENTIFY_S    0.020
+/* Not stated by any file: how long an instrument takes over one setting with its error query (typical of the
+ * LAN supplies in configs/instruments), and what the way to the SPI bridge adds to the time on its wires: an
+ * answer of the bridge, firmware and framing of one transaction, and a byte over its link. */
+#define COST_SETTING_S     0.005
+#define COST_EXCHANGE_S    0.00016
+#define COST_TRANSACTION_S 0.000006
+#define COST_LINK_BYTE_S   0.0000001
+#define COST_IDENTIFY_S    0.001
 
 enum {
     COST_READING_BYTES = 90,

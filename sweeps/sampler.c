@@ -30,6 +30,7 @@ struct sampler {
     struct sampler_options options;
     int rails;
     const struct bench_channel *channel[PROFILE_RAILS_MAX];
+    int rounds, round[2 * PROFILE_RAILS_MAX]; /* of each reading: volts of all rails, then amperes */
     char volt_name[PROFILE_RAILS_MAX][RECORD_NAME_MAX], current_name[PROFILE_RAILS_MAX][RECORD_NAME_MAX];
 
     pthread_t thread;
@@ -108,6 +109,45 @@ static void keep(struct sampler *sampler, const struct bench_read *reads)
     pthread_mutex_unlock(&sampler->lock);
 }
 
+/* One reading per instrument and round: instruments work in parallel, and whatever the runner asks of one of
+ * them waits for a single reading at most. */
+static void schedule(struct sampler *sampler)
+{
+    int busy[BENCH_INSTRUMENTS_MAX] = { 0 };
+
+    for (int i = 0; i < 2 * sampler->rails; i++) {
+        int instrument = sampler->channel[i % sampler->rails]->instrument;
+        sampler->round[i] = busy[instrument]++;
+        if (busy[instrument] > sampler->rounds)
+            sampler->rounds = busy[instrument];
+    }
+}
+
+/* All rails once. */
+static int read_pass(struct sampler *sampler, struct bench_client *client, struct bench_read *reads,
+                     struct error *err)
+{
+    for (int round = 0; round < sampler->rounds; round++) {
+        struct bench_read now[2 * PROFILE_RAILS_MAX];
+        int index[2 * PROFILE_RAILS_MAX], count = 0;
+
+        for (int i = 0; i < 2 * sampler->rails; i++) {
+            if (sampler->round[i] != round)
+                continue;
+            index[count] = i;
+            now[count++] =
+                (struct bench_read){ .channel = sampler->channel[i % sampler->rails],
+                                     .quantity = i < sampler->rails ? QUANTITY_VOLTAGE : QUANTITY_CURRENT };
+        }
+        int rc = bench_read_many(client, now, count, err);
+        if (rc < 0)
+            return rc;
+        for (int i = 0; i < count; i++)
+            reads[index[i]] = now[i];
+    }
+    return 0;
+}
+
 static int sample_until_stopped(struct sampler *sampler, struct clock_actor *actor,
                                 struct bench_client *client, struct error *err)
 {
@@ -116,12 +156,7 @@ static int sample_until_stopped(struct sampler *sampler, struct clock_actor *act
 
     while (!atomic_load(&sampler->stop)) {
         struct bench_read reads[2 * PROFILE_RAILS_MAX];
-        for (int i = 0; i < sampler->rails; i++) {
-            reads[i] = (struct bench_read){ .channel = sampler->channel[i], .quantity = QUANTITY_VOLTAGE };
-            reads[sampler->rails + i] =
-                (struct bench_read){ .channel = sampler->channel[i], .quantity = QUANTITY_CURRENT };
-        }
-        int rc = bench_read_many(client, reads, 2 * sampler->rails, err);
+        int rc = read_pass(sampler, client, reads, err);
         if (rc < 0)
             return rc;
         keep(sampler, reads);
@@ -193,6 +228,7 @@ static int prepare(struct sampler *sampler, const struct sampler_options *option
         name_channel(sampler->volt_name[i], rail, "voltage");
         name_channel(sampler->current_name[i], rail, "current");
     }
+    schedule(sampler);
     atomic_init(&sampler->stop, false);
     atomic_init(&sampler->slot, -1);
     atomic_init(&sampler->closer_slot, -1);

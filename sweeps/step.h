@@ -31,6 +31,8 @@ struct plan_state {
     struct adc_config adc;
     double rail_v[PROFILE_RAILS_MAX];
     double spi_hz;
+    bool idle_known; /* idle power has been measured at idle_v */
+    double idle_v[PROFILE_RAILS_MAX];
 };
 struct plan_cost {
     double seconds, bytes;

@@ -38,6 +38,19 @@ static int backend_of(const struct step_accuracy *accuracy, int run_backend)
     return accuracy->backend == CAMPAIGN_REFERENCE ? CAMPAIGN_REFERENCE : run_backend;
 }
 
+/* Idle power is measured when the supplies have moved since the last time; windows repeat until one pass over
+ * all rails fits. */
+static double idle_s(struct plan_state *state, double window_s)
+{
+    double pass_s = 2.0 * cost_rails_s(state->inputs);
+
+    if (state->idle_known && memcmp(state->idle_v, state->rail_v, sizeof state->idle_v) == 0)
+        return 0.0;
+    state->idle_known = true;
+    memcpy(state->idle_v, state->rail_v, sizeof state->idle_v);
+    return window_s * ceil(fmax(1.0, pass_s / window_s));
+}
+
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
     const struct step_accuracy *accuracy = &step->u.accuracy;
@@ -63,7 +76,9 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
         active_s = fmax(active_s, accuracy->energy_window_s);
     if (accuracy->compute_repeat > 0)
         active_s += accuracy->energy_window_s;
-    cost->seconds += active_s + accuracy->idle_window_s;
+    cost->seconds += active_s;
+    if (accuracy->energy_window_s > 0.0 && accuracy->idle_window_s > 0.0)
+        cost->seconds += idle_s(state, accuracy->idle_window_s);
 }
 
 /* What the scoring adds up. For two classes, class 1 is what is looked for ("speech"). */

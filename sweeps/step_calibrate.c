@@ -57,7 +57,7 @@ static double round_s(const struct plan_state *state, const struct step_calibrat
     int converters = profile->cores.count * profile->cores.converters;
 
     return voltages * (COST_SETTING_S + fmax(settle_s, SOURCE_SETTLE_S) + read_s +
-                       converters * (convert_s + 2.0 * COST_EXCHANGE_S)) +
+                       converters * (convert_s + 4.0 * COST_EXCHANGE_S)) +
            converters * 4.0 * COST_EXCHANGE_S;
 }
 

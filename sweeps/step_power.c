@@ -36,6 +36,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     state->powered = power->up;
     if (!power->up) {
         state->network = -1;
+        state->idle_known = false;
         cost->seconds += cost_power_down_s(state->inputs);
         memset(state->rail_v, 0, sizeof state->rail_v);
         return;

@@ -13,7 +13,7 @@
 #include <math.h>
 
 /* Stops per self test: every stage at a few windows, each with its transfers. */
-enum { STOPS_PER_STAGE = 4, TRANSFERS_PER_STOP = 6 };
+enum { BIST_STOPS_PER_STAGE = 3, GOLDEN_STOPS_PER_STAGE = 8, TRANSFERS_PER_STOP = 6 };
 
 static void parse_bist(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -32,7 +32,7 @@ static void plan_bist(struct plan_state *state, const struct campaign_step *step
     (void)step;
     if (state->network >= 0)
         cost->seconds +=
-            stops_s(state, STOPS_PER_STAGE * state->inputs->assets->network[state->network].stages);
+            stops_s(state, BIST_STOPS_PER_STAGE * state->inputs->assets->network[state->network].stages);
     cost->bytes += 4 * COST_READING_BYTES;
 }
 
@@ -97,7 +97,7 @@ static void plan_golden(struct plan_state *state, const struct campaign_step *st
     plan_check_samples(state, step->pointer, step->u.golden.dataset, step->u.golden.samples);
     if (state->network >= 0)
         cost->seconds +=
-            stops_s(state, STOPS_PER_STAGE * state->inputs->assets->network[state->network].stages) +
+            stops_s(state, GOLDEN_STOPS_PER_STAGE * state->inputs->assets->network[state->network].stages) +
             step->u.golden.samples * cost_inference_s(state, state->network, state->adc.bits);
     cost->bytes += 4 * COST_READING_BYTES;
 }

@@ -150,10 +150,7 @@ static void add_cell_cost(struct plan_state *from, struct plan_state *to, const 
         const struct campaign_step *step = &sweep->step[i];
         struct plan_cost one = { 0 };
         step_type_of(step->kind)->plan(to, step, &one);
-        bool idled = memcmp(from->rail_v, to->rail_v, sizeof to->rail_v) == 0;
-        if ((step->kind == STEP_ACCURACY || step->kind == STEP_INFER) && idled)
-            one.seconds -= step->u.accuracy.idle_window_s; /* idle power is known at these supplies */
-        cost->seconds += fmax(0.0, one.seconds);
+        cost->seconds += one.seconds;
         cost->bytes += one.bytes;
         cost->samples += one.samples;
     }
