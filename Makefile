@@ -31,7 +31,7 @@ OPT.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fn
 OPT.tsan    := -O1 -g -fsanitize=thread
 OPT         := $(OPT.$(VARIANT))
 
-CFLAGS_ALL  := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) -ffp-contract=off -pthread $(CFLAGS)
+CFLAGS_ALL   = -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) -ffp-contract=off -pthread $(CFLAGS)
 LDFLAGS_ALL := $(filter -fsanitize=%,$(OPT)) -pthread $(LDFLAGS)
 
 # ---- Sources: everything below the layer folders, by wildcard; a program is a file named after it. ----

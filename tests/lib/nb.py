@@ -212,12 +212,12 @@ def energised(world):
     return sorted(what for what, on in state.items() if on)
 
 
-def check_down_order(world, order=None):
-    """The last time everything went off it went off in order."""
+def check_down_order(world, order=None, after=0):
+    """The last time everything went off it went off in order. after: transitions before that one do not count."""
     order = order or DOWN_ORDER
     last_off = {}
     for i, (_, what, on) in enumerate(transitions(world)):
-        if not on:
+        if not on and i >= after:
             last_off[what] = i
     ranks = [what for what, _ in sorted(last_off.items(), key=lambda item: item[1]) if what in order]
     wanted = [what for what in order if what in last_off]
