@@ -15,6 +15,7 @@
 #include "instruments/bench.h"
 
 enum { ERRORS_MAX = 30, ANSWERS_MAX = 12, RESYNC_ANSWERS_MAX = 8 };
+enum { METER_RANGE_MAX_V = 10000, METER_NPLC_MAX = 1000 };
 enum { SCPI_DATA_OUT_OF_RANGE = -222, SCPI_ILLEGAL_PARAMETER = -224 };
 
 /* Instruments say 9.91E37 for "not a number" and +-9.9E37 for overflow. */
@@ -142,7 +143,7 @@ static int ask(struct scpi *s, const int *commands, int count, int channel, doub
         if (code)
             return code;
         expected += answers_of(text);
-        if (expected > ANSWERS_MAX)
+        if (taken + expected > ANSWERS_MAX)
             return error_set(err, ERR_INTERNAL, "more than %d questions at once", ANSWERS_MAX);
         length += (size_t)snprintf(joined + length, sizeof joined - length, "%s%s", length ? ";:" : "", text);
         bool last = i == count - 1;
@@ -261,6 +262,16 @@ static int do_protection(struct scpi *s, const struct dialect_channel *ch, struc
     return code ? code : read_back(s, DIALECT_GET_OCP, m->channel, ocp, 0, err);
 }
 
+/* A status register is a whole number of 16 bits; 9.91E37 or -1 says nothing about a limit or a trip. */
+static int check_status(const double *answers, int count, struct error *err)
+{
+    for (int i = 0; i < count; i++) {
+        if (!(answers[i] >= 0 && answers[i] <= 0xffff) || answers[i] != floor(answers[i]))
+            return error_set(err, ERR_GARBAGE, "%g is no status register", answers[i]);
+    }
+    return 0;
+}
+
 static bool limiting(const struct dialect *d, double mode)
 {
     return ((unsigned)mode & d->mode_mask) == d->mode_limiting;
@@ -277,7 +288,7 @@ static bool tripped(const struct dialect *d, const double *answers, int count)
 static int do_state(struct scpi *s, struct message *m, struct error *err)
 {
     int commands[5] = { DIALECT_GET_OUTPUT, DIALECT_GET_VOLTAGE, DIALECT_GET_LIMIT };
-    int n = 3, mode = -1, trip = -1;
+    int n = 3, mode = -1, trip = -1, trips = 0;
     double value[ANSWERS_MAX];
     if (has(s, DIALECT_GET_MODE)) {
         mode = n;
@@ -285,16 +296,19 @@ static int do_state(struct scpi *s, struct message *m, struct error *err)
     }
     if (has(s, DIALECT_GET_TRIP)) {
         trip = n;
+        trips = answers_of(s->dialect->command[DIALECT_GET_TRIP]);
         commands[n++] = DIALECT_GET_TRIP; /* last: may bring several answers */
     }
     int code = ask(s, commands, n, m->channel, s->dialect->timeout_s, value, err);
+    if (!code)
+        code = check_status(value + 3, (mode >= 0) + trips, err);
     if (code)
         return code;
     bool on = value[0] != 0;
     m->flags = on ? MESSAGE_ON : 0;
     if (on && mode >= 0 && limiting(s->dialect, value[mode]))
         m->flags |= MESSAGE_LIMITING;
-    if (trip >= 0 && tripped(s->dialect, value + trip, answers_of(s->dialect->command[DIALECT_GET_TRIP])))
+    if (trip >= 0 && tripped(s->dialect, value + trip, trips))
         m->flags |= MESSAGE_TRIPPED;
     m->value[0] = value[1];
     m->value[1] = value[2];
@@ -331,6 +345,8 @@ static int do_measure(struct scpi *s, const struct dialect_channel *ch, struct m
     int code = ch->can_source ? 0 : prepare(s, m->channel, err);
     if (!code)
         code = ask(s, commands, with_mode ? 2 : 1, m->channel, measure_timeout_s(s, ch), value, err);
+    if (!code && with_mode)
+        code = check_status(value + 1, 1, err);
     if (code)
         return code;
     m->flags = with_mode && limiting(s->dialect, value[1]) ? READING_LIMITING : 0;
@@ -350,6 +366,10 @@ static int do_configure(struct scpi *s, const struct dialect_channel *ch, struct
                         struct error *err)
 {
     double range_v = m->value[0], nplc = m->value[1];
+    if (range_v <= 0 || range_v > METER_RANGE_MAX_V || nplc <= 0 || nplc > METER_NPLC_MAX)
+        return error_set(err, ERR_RANGE,
+                         "meter range %g V, %g power line cycles: allowed are up to %d V and %d", range_v,
+                         nplc, METER_RANGE_MAX_V, METER_NPLC_MAX);
     int code = prepare(s, m->channel, err);
     if (!code && isnan(range_v))
         code = set_value(s, DIALECT_AUTO_RANGE, m->channel, 0, 0, err);

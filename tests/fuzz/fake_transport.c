@@ -11,17 +11,19 @@
 static struct {
     const uint8_t *data;
     size_t size, at, piece, sent;
+    bool lines;
     uint8_t out[FAKE_SENT_MAX];
     int64_t now_ns;
     struct transport transport;
 } peer;
 
-void fake_transport_feed(const uint8_t *data, size_t size, size_t piece)
+void fake_transport_feed(const uint8_t *data, size_t size, size_t piece, bool lines)
 {
     peer.data = data;
     peer.size = size;
     peer.at = peer.sent = 0;
     peer.piece = piece > 0 ? piece : 1;
+    peer.lines = lines;
     peer.now_ns = 0;
 }
 
@@ -67,6 +69,9 @@ int transport_read(struct transport *transport, void *data, size_t size, int64_t
         return error_set(err, ERR_LINK, "the peer closed the link");
     n = n < size ? n : size;
     n = n < peer.piece ? n : peer.piece;
+    const uint8_t *end = peer.lines ? memchr(peer.data + peer.at, '\n', n) : NULL;
+    if (end != NULL)
+        n = (size_t)(end + 1 - (peer.data + peer.at));
     memcpy(data, peer.data + peer.at, n);
     peer.at += n;
     *ret_n = n;

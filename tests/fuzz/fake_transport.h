@@ -6,11 +6,13 @@
 #ifndef TESTS_FUZZ_FAKE_TRANSPORT_H
 #define TESTS_FUZZ_FAKE_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* The bytes are borrowed; each read gives at most `piece` of them, and the end is a closed link. */
-void fake_transport_feed(const uint8_t *data, size_t size, size_t piece);
+/* The bytes are borrowed; each read gives at most `piece` of them, with `lines` none beyond a line feed, as
+ * an instrument answers that is asked one thing after the other. The end is a closed link. */
+void fake_transport_feed(const uint8_t *data, size_t size, size_t piece, bool lines);
 /* Bytes written to the peer since then, and the first of them, at most FAKE_SENT_MAX. */
 enum { FAKE_SENT_MAX = 4096 };
 size_t fake_transport_sent(const uint8_t **ret_bytes);

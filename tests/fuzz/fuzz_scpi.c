@@ -70,7 +70,7 @@ static void check_link(const uint8_t *data, size_t size, size_t piece)
     struct error err = { 0 };
     size_t end = end_of_answer(data, size);
 
-    fake_transport_feed(data, size, piece);
+    fake_transport_feed(data, size, piece, false);
     FUZZ_CHECK(scpi_link_open(&link, &env, "dut", "tcp:fuzz", &err) == 0);
     int code = scpi_link_receive(&link, 1.0, &err);
     if (code != 0) {

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     void *state = NULL;
 
     config.spi_hz = piece % 2 ? 1e6 : 0;
-    fake_transport_feed(answers.data, answers.size, piece);
+    fake_transport_feed(answers.data, answers.size, piece, false);
     int code = driver_serprog.open(&config, &env, &state, &err);
     if (code != 0) {
         fuzz_check_refusal(code, &err, state);
