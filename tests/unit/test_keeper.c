@@ -107,6 +107,8 @@ static void the_guard_s_rules(void **state)
         { MESSAGE_QUERY, 0, 0, 0, 0, "OUTP ON,(@1);*IDN?", ERR_REFUSED },
         { MESSAGE_QUERY, 0, 0, 0, 0, "*IDN?;OUTP ON,(@1)", ERR_REFUSED },
         { MESSAGE_QUERY, 0, 0, 0, 0, "OUTP ON ?", ERR_REFUSED },
+        { MESSAGE_QUERY, 0, 0, 0, 0, "OUTP\vON?", ERR_REFUSED }, /* white space, for IEEE 488.2 */
+        { MESSAGE_QUERY, 0, 0, 0, 0, "*IDN? \nOUTP ON", ERR_REFUSED },
         { MESSAGE_QUERY, 0, 0, 0, 0, "", ERR_REFUSED },
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {

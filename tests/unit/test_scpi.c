@@ -59,7 +59,8 @@ static void numbers_are_numbers(void **state)
     assert_true(scpi_number("ON", &v) && v == 1);
     assert_true(scpi_number("off", &v) && v == 0);
     assert_true(scpi_number("9.91E37", &v) && v == 9.91e37);
-    static const char *const BAD[] = { "", " ", "inf", "nan", "1.5V", "1,2", "O", "--1" };
+    static const char *const BAD[] = { "",        " ",    "inf", "nan", "+inf", "0x1F",
+                                       "9.9E999", "1.5V", "1,2", "O",   "--1" };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         assert_false(scpi_number(BAD[i], &v));
 }
