@@ -376,8 +376,11 @@ static int run_step(struct run *run, int index, struct error *err)
 
 static const char *state_of(const struct run *run, int code)
 {
+    bool abort = run->context->command != NULL && atomic_load(run->context->command) == RUN_ABORT;
+
+    /* Cut without an abort of ours: somebody has asked the keeper for the safe state. */
     if (code == ERR_CANCELLED)
-        return "aborted";
+        return abort ? "aborted" : "estop";
     if (code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
     if (code < 0)

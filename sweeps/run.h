@@ -62,7 +62,7 @@ struct run_context {
     int done_count;
 };
 
-/* How it ended. state: "done", "failed", "stopped", "aborted", "tripped". */
+/* How it ended. state: "done", "failed", "stopped", "aborted", "tripped", "estop". */
 struct run_result {
     char state[RUN_STATE_MAX];
     char chip_serial[CAMPAIGN_NAME_MAX]; /* die as it identified itself, or "" */
