@@ -391,13 +391,13 @@ int chip_wait(struct chip *chip, int64_t expected_ns, uint32_t *ret_cycles, uint
         }
         pause_ns = expected_ns / 8 > POLL_MIN_NS ? expected_ns / 8 : POLL_MIN_NS;
     }
-    *ret_cycles = report.cycles;
-    *ret_err_bits = report.err_bits;
     if (report.err_bits & fatal_bits(chip))
         return refuse(chip, report.err_bits, err);
     if (!(report.status & status_bit(chip, "DONE")))
         return error_set(err, ERR_HANG, "the chip took START and neither runs nor is done (STATUS %08X)",
                          (unsigned)report.status);
+    *ret_cycles = report.cycles;
+    *ret_err_bits = report.err_bits;
     return 0;
 }
 
