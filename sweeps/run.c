@@ -385,8 +385,7 @@ static const char *state_of(const struct run *run, int code)
         return "tripped";
     if (code < 0)
         return "failed";
-    return runner_stopping(run) ? (atomic_load(run->context->command) == RUN_ABORT ? "aborted" : "stopped")
-                                : "done";
+    return abort ? "aborted" : runner_stopping(run) ? "stopped" : "done";
 }
 
 /* Outputs first, whatever came before; an abort's cut must not cut the power-down. */
