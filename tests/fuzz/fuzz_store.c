@@ -7,17 +7,12 @@
  *
  * sources: daemon/base db
  * options: -max_len=512 */
-#include <math.h>
-
 #include "daemon/base/text.h"
-#include "db/export.h"
 #include "db/query.h"
-#include "db/recorder.h"
 #include "db/store.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/small_store.h"
 
-#define ULID "01KG000000000000000000FUZZ"
-enum { FILE_MAX = 4 << 20, CHANGES_MAX = 64, SAMPLES = 20, TRACE = 600 };
+enum { FILE_MAX = 4 << 20, CHANGES_MAX = 64 };
 
 static char folder[] = "/tmp/nightbench-fuzz-XXXXXX";
 static struct part {
@@ -25,82 +20,6 @@ static struct part {
     char *whole; /* as it was written */
     size_t size;
 } store_file, trace_file;
-
-#define MUST(call) FUZZ_CHECK((call) == 0)
-
-static void record_point(const struct record_sink *sink, int index)
-{
-    struct record_cell cell = { 0, index, "{\"vdd_v\":0.8}", index ? "id1" : "id0", 0 };
-    struct record_attempt begin = { .cell = index, .attempt = 1, .message = "", .time_ns = 10 }, end = begin;
-    struct record_reading reading = {
-        0,      index,
-        1,      "rail.vddd.current",
-        "psu1", { 1e-3, 1e-6, NAN, 11, 12, UNIT_AMPERE, READING_SIMULATED, 0 }
-    };
-    struct record_sample sample[SAMPLES];
-    struct record_samples batch = { 0, index, 1, 0, SAMPLES, sample, 13 };
-
-    end.end = true;
-    end.verdict = VERDICT_PASS;
-    for (int i = 0; i < SAMPLES; i++)
-        sample[i] = (struct record_sample){ .sample = i, .label = 1, .prediction = (int16_t)(i % 2) };
-    MUST(sink->cell(sink->context, &cell, NULL));
-    MUST(sink->attempt(sink->context, &begin, NULL));
-    MUST(sink->reading(sink->context, &reading, NULL));
-    MUST(sink->samples(sink->context, &batch, NULL));
-    MUST(sink->attempt(sink->context, &end, NULL));
-}
-
-static void record_rest(const struct record_sink *sink)
-{
-    static int64_t time_ns[TRACE];
-    static float value[TRACE];
-    static const uint8_t bytes[6] = { 1, 2, 3, 4, 5, 6 };
-    struct record_tensor tensor = { .layer_name = "conv1",
-                                    .attempt = 1,
-                                    .kind = TENSOR_CODE,
-                                    .shape = { 1, 2, 3 },
-                                    .type_bits = 8,
-                                    .data = bytes,
-                                    .bytes = sizeof bytes };
-    struct record_event event = { "note", "a note", "{\"by\":\"eve\"}", 20, 21 };
-    struct record_trace trace = { "rail.vddd.current", UNIT_AMPERE, time_ns, value, TRACE };
-    double coefficient[2] = { 1, 2 };
-    struct record_calibration cal = { "die/0/1", "offset", "smu1", coefficient, 2, "[[0,1]]", 3600, 22 };
-    int64_t id;
-
-    for (int i = 0; i < TRACE; i++) {
-        time_ns[i] = 1000 + 100 * i;
-        value[i] = (float)(i % 50);
-    }
-    MUST(sink->tensor(sink->context, &tensor, NULL));
-    MUST(sink->event(sink->context, &event, NULL));
-    MUST(sink->calibration(sink->context, &cal, &id, NULL));
-    MUST(sink->trace(sink->context, &trace, NULL));
-}
-
-static void record_run(void)
-{
-    struct record_run run = { ULID,  "vmin", "p1",    "sim", "A",  "d7", "adelia2",
-                              "eve", "chip", "test",  "n1",  "m1", "s1", "{\"steps\":[]}",
-                              "{}",  "{}",   "night", 1,     true, true, 1,
-                              2 };
-    struct record_step step = { 0, "sweep", "vmin", false, 0, 5 };
-    struct recorder *recorder = NULL;
-    int64_t id;
-
-    MUST(recorder_open(store_file.path, &recorder, NULL));
-    const struct record_sink *sink = recorder_sink(recorder);
-    MUST(sink->run_begin(sink->context, &run, &id, NULL));
-    MUST(sink->step(sink->context, &step, NULL));
-    record_point(sink, 0);
-    record_point(sink, 1);
-    record_rest(sink);
-    step.end = true;
-    MUST(sink->step(sink->context, &step, NULL));
-    MUST(sink->run_end(sink->context, "done", 0, "", 99, NULL));
-    MUST(recorder_close(recorder, NULL));
-}
 
 static void remove_folder(void)
 {
@@ -115,8 +34,8 @@ static void make_store(void)
     FUZZ_CHECK(mkdtemp(folder) != NULL);
     atexit(remove_folder);
     snprintf(store_file.path, sizeof store_file.path, "%s/t.db", folder);
-    store_trace_path(store_file.path, ULID, trace_file.path, sizeof trace_file.path);
-    record_run();
+    store_trace_path(store_file.path, SMALL_STORE_ULID, trace_file.path, sizeof trace_file.path);
+    small_store_make(store_file.path);
     MUST(text_read_file(store_file.path, FILE_MAX, &store_file.whole, &store_file.size, NULL));
     MUST(text_read_file(trace_file.path, FILE_MAX, &trace_file.whole, &trace_file.size, NULL));
 }
@@ -217,19 +136,19 @@ static void ask_everything(struct query *query)
 
     ASK(query_runs(query, 10, NULL, &json, &err));
     ASK(query_run(query, "latest", &json, &err));
-    ASK(query_points(query, ULID, -1, &json, &err));
-    ASK(query_samples(query, ULID, 0, 0, 0, 100, &json, &err));
-    ASK(query_channels(query, ULID, &json, &err));
-    ASK(query_trace(query, ULID, "rail.vddd.current", 0, 0, 50, &json, &err));
-    ASK(query_trace(query, ULID, "rail.vddd.current", 2000, 40000, 4000, &json, &err));
+    ASK(query_points(query, SMALL_STORE_ULID, -1, &json, &err));
+    ASK(query_samples(query, SMALL_STORE_ULID, 0, 0, 0, 100, &json, &err));
+    ASK(query_channels(query, SMALL_STORE_ULID, &json, &err));
+    ASK(query_trace(query, SMALL_STORE_ULID, "rail.vddd.current", 0, 0, 50, &json, &err));
+    ASK(query_trace(query, SMALL_STORE_ULID, "rail.vddd.current", 2000, 40000, 4000, &json, &err));
     ASK(query_events(query, NULL, 0, 100, &json, &err));
     ASK(query_calibrations(query, NULL, &json, &err));
-    ASK(query_tensors(query, ULID, -1, &json, &err));
-    int code = query_compare_rows(query, ULID, count_row, &rows, &err);
+    ASK(query_tensors(query, SMALL_STORE_ULID, -1, &json, &err));
+    int code = query_compare_rows(query, SMALL_STORE_ULID, count_row, &rows, &err);
     if (code < 0)
         fuzz_check_refusal(code, &err, NULL);
     err = (struct error){ 0 };
-    code = query_tensor_each(query, ULID, count_tensor, &rows, &err);
+    code = query_tensor_each(query, SMALL_STORE_ULID, count_tensor, &rows, &err);
     if (code < 0)
         fuzz_check_refusal(code, &err, NULL);
 }

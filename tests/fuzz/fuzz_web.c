@@ -2,19 +2,106 @@
  * Copyright the nightbench authors
  *
  * fuzz_web: a raw HTTP request, as a browser page or a port scanner may send it, through the gate, the table
- * of routes and the handlers, over a store that holds nothing and without a daemon. Whatever is refused gets
- * a JSON problem; what passes the gate is what the gate promises.
+ * of routes and the handlers, over a store with one run and a daemon that agrees to everything. Whatever is
+ * refused gets a JSON problem; what passes the gate is what the gate promises; what reaches the daemon is
+ * well formed.
  *
  * sources: daemon/base db web
  * options: -max_len=4096 */
 #include <ctype.h>
 #include <strings.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "db/query.h"
+#include "tests/fuzz/small_store.h"
 #include "web/gate.h"
 #include "web/router.h"
 
 enum { PORT = 8080 };
+
+/* ---- A daemon that agrees to everything ---- */
+static void check_campaign(const char *path, const char *text)
+{
+    FUZZ_CHECK((path == NULL) != (text == NULL));
+    if (text != NULL)
+        fuzz_check_json(text);
+}
+static int give(void *context, cJSON **ret, struct error *err)
+{
+    (void)context;
+    (void)err;
+    *ret = cJSON_CreateObject();
+    return 0;
+}
+static int explain(void *context, const char *path, const char *text, cJSON **ret, struct error *err)
+{
+    check_campaign(path, text);
+    return give(context, ret, err);
+}
+static int start(void *context, const struct command_start *what, char ret_ulid[ULID_TEXT], struct error *err)
+{
+    (void)context;
+    (void)err;
+    check_campaign(what->campaign_path, what->campaign_json);
+    FUZZ_CHECK(what->idempotency_key != NULL && what->idempotency_key[0] != '\0');
+    FUZZ_CHECK(strlen(what->idempotency_key) <= WEB_KEY_MAX);
+    FUZZ_CHECK(what->backend == NULL || strcmp(what->backend, "chip") == 0 ||
+               strcmp(what->backend, "reference") == 0);
+    snprintf(ret_ulid, ULID_TEXT, "%s", SMALL_STORE_ULID);
+    return 0;
+}
+static int obey(void *context, struct error *err)
+{
+    (void)context;
+    (void)err;
+    return 0;
+}
+static int stop_now(void *context, const char *who, struct error *err)
+{
+    FUZZ_CHECK(who != NULL);
+    return obey(context, err);
+}
+static int compare(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(run_a != NULL && run_b != NULL);
+    return give(context, ret, err);
+}
+static const struct command agreeable = {
+    .status = give,
+    .bench = give,
+    .chips = give,
+    .campaigns = give,
+    .check = explain,
+    .plan = explain,
+    .start = start,
+    .stop = obey,
+    .abort = obey,
+    .estop = stop_now,
+    .compare = compare,
+};
+
+/* ---- The store ---- */
+static char folder[] = "/tmp/nightbench-fuzz-XXXXXX";
+static struct query *query;
+
+static void close_store(void)
+{
+    char command[64];
+
+    query_close(query);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    FUZZ_CHECK(system(command) == 0);
+}
+static void open_store(void)
+{
+    char path[64];
+    struct error err = { 0 };
+
+    FUZZ_CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/t.db", folder);
+    small_store_make(path);
+    MUST(query_open(path, &query, &err));
+    atexit(close_store);
+}
 
 /* The head as the HTTP library hands it on: lenient, so that the strictness under test is ours. */
 struct raw {
@@ -58,6 +145,10 @@ static void parse(struct raw *raw, const uint8_t *data, size_t size)
 static void check_reply(const struct web_reply *reply)
 {
     FUZZ_CHECK(reply->status >= 200 && reply->status <= 599);
+    if (reply->fd >= 0) {
+        FUZZ_CHECK(reply->status == 200 && reply->body == NULL && lseek(reply->fd, 0, SEEK_END) >= 0);
+        return;
+    }
     FUZZ_CHECK(reply->body != NULL && reply->length == strlen(reply->body));
     FUZZ_CHECK(reply->content_type != NULL);
     if (strstr(reply->content_type, "json") != NULL)
@@ -104,7 +195,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct raw raw;
     struct web_reply reply;
-    struct web_call call = { .request = &raw.request, .reply = &reply };
+    if (query == NULL)
+        open_store();
+    struct web_call call = {
+        .request = &raw.request, .reply = &reply, .query = query, .command = size % 4 != 0 ? &agreeable : NULL
+    };
 
     reply_init(&reply);
     parse(&raw, data, size);
