@@ -14,7 +14,7 @@
 
 enum { SMALL = 1 << 16 }; /* weights: larger networks are tried with an empty file */
 
-static char folder[] = "/tmp/nightbench-fuzz-XXXXXX", description[64], weights[64];
+static char folder[64], description[80], weights[80];
 
 static void remove_files(void)
 {
@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cJSON *root = NULL;
 
     if (description[0] == '\0') {
-        FUZZ_CHECK(mkdtemp(folder) != NULL);
+        fuzz_folder(folder, sizeof folder);
         snprintf(description, sizeof description, "%s/net.json", folder);
         snprintf(weights, sizeof weights, "%s/w", folder);
         atexit(remove_files);

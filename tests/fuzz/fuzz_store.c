@@ -14,7 +14,7 @@
 
 enum { FILE_MAX = 4 << 20, CHANGES_MAX = 64 };
 
-static char folder[] = "/tmp/nightbench-fuzz-XXXXXX";
+static char folder[64];
 static struct part {
     char path[128];
     char *whole; /* as it was written */
@@ -23,7 +23,7 @@ static struct part {
 
 static void remove_folder(void)
 {
-    char command[64];
+    char command[80];
 
     snprintf(command, sizeof command, "rm -rf %s", folder);
     FUZZ_CHECK(system(command) == 0);
@@ -31,7 +31,7 @@ static void remove_folder(void)
 
 static void make_store(void)
 {
-    FUZZ_CHECK(mkdtemp(folder) != NULL);
+    fuzz_folder(folder, sizeof folder);
     atexit(remove_folder);
     snprintf(store_file.path, sizeof store_file.path, "%s/t.db", folder);
     store_trace_path(store_file.path, SMALL_STORE_ULID, trace_file.path, sizeof trace_file.path);

@@ -80,12 +80,12 @@ static const struct command agreeable = {
 };
 
 /* ---- The store ---- */
-static char folder[] = "/tmp/nightbench-fuzz-XXXXXX";
+static char folder[64];
 static struct query *query;
 
 static void close_store(void)
 {
-    char command[64];
+    char command[80];
 
     query_close(query);
     snprintf(command, sizeof command, "rm -rf %s", folder);
@@ -93,10 +93,10 @@ static void close_store(void)
 }
 static void open_store(void)
 {
-    char path[64];
+    char path[80];
     struct error err = { 0 };
 
-    FUZZ_CHECK(mkdtemp(folder) != NULL);
+    fuzz_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/t.db", folder);
     small_store_make(path);
     MUST(query_open(path, &query, &err));
