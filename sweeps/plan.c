@@ -179,6 +179,7 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
     state.spi_hz =
         fmin(inputs->profile->spi.clock_max_hz, inputs->bench->spi_hz > 0.0 ? inputs->bench->spi_hz : 1e6);
     plan_check_bench(&state);
+    plan->bytes = COST_RUN_BYTES;
     for (int i = 0; i < inputs->campaign->step_count; i++) {
         const struct campaign_step *step = &inputs->campaign->step[i];
         struct plan_step *planned = &plan->step[plan->step_count++];

@@ -76,7 +76,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
         cost->seconds += (record->result_samples + record->tensor_samples * asset->stages) *
                          cost_inference_s(state, state->network, state->adc.bits);
         cost->seconds += record->tensor_samples * cost_spi_s(state->spi_hz, 60000, 120, 60);
-        cost->bytes += record->tensor_samples * 60000.0;
+        cost->bytes += (double)record->tensor_samples * COST_TENSORS_BYTES;
     }
     cost->samples += record->result_samples;
     cost->bytes += record->result_samples * COST_SAMPLE_BYTES + record->position_count * COST_READING_BYTES;
