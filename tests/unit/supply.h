@@ -16,7 +16,7 @@ struct supply {
     char errors[4][40];
     int error_count;
     char log[8192]; /* every line that came */
-    atomic_bool mute_measure, stop_at_error, lie_about_output, not_a_number, late_measure, deaf;
+    atomic_bool mute_measure, stop_at_error, lie_about_output, not_a_number, late_measure, deaf, tripped;
     const char *identity;
 };
 
@@ -55,7 +55,7 @@ static inline void supply_part(struct supply *s, const char *part, char *answer,
     else if (strstr(part, "COND?"))
         snprintf(answer, size, "%d", s->on ? 2 : 0);
     else if (strstr(part, "TRIP?"))
-        snprintf(answer, size, "0");
+        snprintf(answer, size, "%d", strstr(part, "@1") && atomic_load(&s->tripped));
     else if (strcmp(part, "*CLS") == 0)
         s->error_count = 0;
     else if (s->error_count < 4)

@@ -298,6 +298,28 @@ static void a_stop_latches(void **state)
     assert_false(supply_on(rig));
 }
 
+static void a_trip_that_is_read_latches_once(void **state)
+{
+    struct rig *rig = *state;
+    struct error err = { 0 };
+    struct psu_state st;
+    switched_on(rig);
+    atomic_store(&rig->supply.tripped, true);
+    assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), 0);
+    assert_true(st.tripped);
+    for (int i = 0; i < 400 && supply_on(rig); i++)
+        usleep(5000);
+    assert_false(supply_on(rig));
+    assert_int_equal(psu_set_voltage(rig->client, vdd(rig), 0.1, &err), ERR_TRIPPED);
+    assert_non_null(strstr(err.message, "psu1.1 (VDD)"));
+    assert_int_equal(keeper_client_clear(rig->socket_path, "tested", &err), 0);
+    assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err),
+                     0); /* still tripped: known, no second latch */
+    assert_int_equal(psu_clear_trip(rig->client, vdd(rig), &err), ERR_REFUSED); /* this supply cannot */
+    assert_int_equal(psu_set_voltage(rig->client, vdd(rig), 0.1, &err), 0);
+    atomic_store(&rig->supply.tripped, false);
+}
+
 static void an_output_that_stays_on_is_reported(void **state)
 {
     struct rig *rig = *state;
@@ -392,6 +414,7 @@ int main(void)
         RIG(nothing_is_on_without_an_undo),
         RIG(readings_travel),
         RIG(a_stop_latches),
+        RIG(a_trip_that_is_read_latches_once),
         RIG(an_output_that_stays_on_is_reported),
         RIG(the_last_client_s_end_switches_off),
         RIG(cancel_is_felt),
