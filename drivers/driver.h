@@ -51,6 +51,7 @@ struct driver {
 
 /* The registry: one line per driver, alphabetical. */
 #define DRIVER_LIST(X)                                                                                       \
+    X(buspirate)                                                                                             \
     X(scpi)                                                                                                  \
     X(serprog)
 
