@@ -19,6 +19,9 @@
 
 #include "daemon/base/log.h"
 
+enum {
+    LOST_IN_A_ROW_MAX = 50
+}; /* passes: an instrument that stays away for so long will not come back by itself */
 #define CLOSE_HOST_LIMIT_NS (30 * NS_PER_S) /* a thread that has not ended by then hangs in a port */
 
 struct pass {
@@ -148,18 +151,55 @@ static int read_pass(struct sampler *sampler, struct bench_client *client, struc
     return 0;
 }
 
+static int tell(struct sampler *sampler, const char *text, struct error *err)
+{
+    const struct record_sink *sink = sampler->options.sink;
+    struct record_event event = { .kind = "note",
+                                  .text = text,
+                                  .time_ns = clock_now(sampler->options.clock),
+                                  .wall_ns = clock_wall_now() };
+
+    return sink->event(sink->context, &event, err);
+}
+
+/* A pass that failed leaves a gap in the log. The first of several is told, and so is the recovery; what can
+ * only get worse (safe state, cancellation) and what lasts too long ends the sampler. */
+static int after_pass(struct sampler *sampler, int code, int *lost, struct error *err)
+{
+    char text[ERROR_TEXT_MAX + 64];
+
+    if (code == 0) {
+        int before = *lost;
+        *lost = 0;
+        if (before == 0)
+            return 0;
+        snprintf(text, sizeof text, "continuous logging goes on: a gap of %d passes", before);
+        return tell(sampler, text, err);
+    }
+    (*lost)++;
+    if (code == ERR_FENCED || code == ERR_CANCELLED || code == ERR_TRIPPED || *lost > LOST_IN_A_ROW_MAX)
+        return code;
+    if (*lost > 1)
+        return 0;
+    snprintf(text, sizeof text, "continuous logging has a gap: %s", err->message);
+    return tell(sampler, text, err);
+}
+
 static int sample_until_stopped(struct sampler *sampler, struct clock_actor *actor,
                                 struct bench_client *client, struct error *err)
 {
     int64_t period_ns = (int64_t)(sampler->options.period_s * NS_PER_S);
     int64_t due_ns = clock_now(sampler->options.clock);
+    int lost = 0;
 
     while (!atomic_load(&sampler->stop)) {
         struct bench_read reads[2 * PROFILE_RAILS_MAX];
-        int rc = read_pass(sampler, client, reads, err);
+        int code = read_pass(sampler, client, reads, err);
+        int rc = after_pass(sampler, code, &lost, err);
         if (rc < 0)
             return rc;
-        keep(sampler, reads);
+        if (code == 0)
+            keep(sampler, reads);
         if (sampler->held == SAMPLER_FLUSH) {
             rc = flush(sampler, err);
             if (rc < 0)
