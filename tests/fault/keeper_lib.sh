@@ -10,6 +10,7 @@ BENCH=configs/benches/sim-adelia2.json
 SCALE=${NB_TIME_SCALE:-1}
 work=$(mktemp -d /tmp/nb-keeper.XXXXXX)
 sim_pid="" keeper_pid="" client_pid=""
+LIBS=$(sed -n "s/^LIBS *:= *//p" Makefile) # what the library needs grows with its drivers
 FLAGS="-std=c17 -D_GNU_SOURCE -I. -O1 -g -pthread"
 
 # The emergency order is barriers too: inside one, any order. Every other step has a barrier of its own.
@@ -39,7 +40,7 @@ wait_until() {
 }
 
 build_client() {
-    ${CC:-gcc} $FLAGS tests/fault/power_client.c "$BIN/libnightbench.a" -lcjson -lm -o "$work/power_client" ||
+    ${CC:-gcc} $FLAGS tests/fault/power_client.c "$BIN/libnightbench.a" $LIBS -o "$work/power_client" ||
         die "power_client does not compile"
 }
 start_sim() {
