@@ -10,7 +10,7 @@
  * options: -max_len=2048 */
 #include <math.h>
 
-#include "drivers/sim/device.h"
+#include "drivers/sim/scpi_server.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { EVENTS_MAX = 4096, STEPS_MAX = 20000, ANSWER_MAX = 1 << 16, NETS = 4, CLIENT = 0, JUDGE = 1 };
@@ -195,15 +195,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (names[count] != NULL)
         count++;
     const struct sim_device_model *model = sim_model_find(names[which % (unsigned)count]);
-    bool bridge = strcmp(model->name, "serprog") == 0;
+    bool bridge = strcmp(model->name, "serprog") == 0, scpi = model->ops.on_bytes == scpi_server_bytes;
     loop.count = 0;
     loop.now_ns = 0;
-    loop.text = !bridge;
+    loop.text = scpi;
     struct world *world = make_world(nets);
     const char *text = behind[bridge && which >= 128];
     FUZZ_CHECK(json_parse(text, strlen(text), &options, &err) == 0);
     struct sim_device_setup setup = {
-        .name = "dut", .options = options, .seed = 1, .world = world, .wire_count = bridge ? 0 : NETS
+        .name = "dut", .options = options, .seed = 1, .world = world, .wire_count = scpi ? NETS : 0
     };
     for (int i = 0; i < NETS; i++)
         setup.wire[i] = (struct sim_wire){ .channel = i + 1, .net = nets[i], .lead_ohm = 0.05 };
@@ -212,7 +212,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         model->ops.on_open(device, CLIENT);
     feed(model, device, &in);
     check_world(world, nets);
-    (bridge ? check_bridge_alive : check_scpi_alive)(model, device);
+    if (bridge)
+        check_bridge_alive(model, device);
+    else if (scpi)
+        check_scpi_alive(model, device);
     model->close(device);
     world_close(world);
     cJSON_Delete(options);
