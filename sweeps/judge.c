@@ -27,7 +27,7 @@ static const struct quantity_info table[QUANTITY_POINT_COUNT] = {
     [QUANTITY_AGREEMENT] = { "agreement", UNIT_NONE },
     [QUANTITY_RESIDUAL_OFFSET] = { "residual_offset", UNIT_LSB },
     [QUANTITY_CONVERTERS_FAILED] = { "converters_failed", UNIT_NONE },
-    [QUANTITY_TEMPERATURE] = { "temperature.die", UNIT_CELSIUS },
+    [QUANTITY_DIE_TEMPERATURE] = { "temperature.die", UNIT_CELSIUS },
 };
 
 /* The same names as a list that json_choice and json_nearest understand. */

@@ -186,7 +186,7 @@ int runner_temperature(struct run *run, struct run_point *point, struct error *e
     if (rc < 0)
         return rc;
     run->temperature_c = celsius;
-    return runner_quantity(run, point, QUANTITY_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0), err);
+    return runner_quantity(run, point, QUANTITY_DIE_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0), err);
 }
 
 /* ---- The chip's conditions ---- */
