@@ -51,7 +51,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lm
 
-.PHONY: all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-power all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -96,19 +96,37 @@ $(OUT)/tests/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
 
+# Programs that torture the store; the second one has a store that syncs too little, and must be found out.
+TORTURE := $(OUT)/tests/fault/store_torture $(OUT)/tests/fault/store_torture_normal
+TORTURE_SRC := $(wildcard tests/fault/store_*.c tests/fault/disk_*.c)
+STORE_OBJ := $(filter $(OUT)/db/%.o $(OUT)/daemon/base/%.o,$(OBJ))
+$(OUT)/tests/fault/store_torture: $(STORE_OBJ)
+$(OUT)/tests/fault/store_torture_normal: $(filter-out %/store.o,$(STORE_OBJ)) db/store.c
+$(OUT)/tests/fault/store_torture_normal: private CFLAGS += -DSTORE_SYNCHRONOUS='"NORMAL"'
+$(TORTURE): $(TORTURE_SRC) $(wildcard tests/fault/*.h)
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) $(filter %.c %.o,$^) $(LDFLAGS_ALL) $(LIBS) -o $@
+
+# N power cuts: nothing acknowledged is lost; and the same cuts find a store that syncs too little.
+N ?= 100000
+torture-power: deps
+	@$(MAKE) --no-print-directory $(TORTURE)
+	@$(OUT)/tests/fault/store_torture_normal power 2000 must-lose
+	@$(OUT)/tests/fault/store_torture power $(N)
+
 unit: deps
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
 	@tests/run --out $(OUT) --only unit
 
 test: deps
 	@$(MAKE) --no-print-directory data
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
 	@tests/run --out $(OUT)
 
 # The same tests under a sanitizer (VARIANT=asan or tsan).
 sanitized: deps
 	@$(MAKE) --no-print-directory $(DATA)
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
 	@tests/run --out $(OUT) --sanitized
 
 lint: deps
