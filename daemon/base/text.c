@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,15 +222,52 @@ failed:
     return code;
 }
 
+/* Folder of installed files; false when there is none. */
+static bool share_folder(char *out, size_t size)
+{
+    const char *given = getenv("NIGHTBENCH_SHARE");
+    char self[PATH_MAX];
+
+    if (given != NULL && given[0] != '\0')
+        return snprintf(out, size, "%s", given) < (int)size;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0)
+        return false;
+    self[length] = '\0';
+    for (int i = 0; i < 2; i++) { /* the program's name, then its folder */
+        char *slash = strrchr(self, '/');
+        if (slash == NULL)
+            return false;
+        *slash = '\0';
+    }
+    return snprintf(out, size, "%s/share/nightbench", self) < (int)size;
+}
+
+const char *text_find_file(const char *path, char *out, size_t size)
+{
+    char folder[PATH_MAX];
+
+    if (path[0] == '/' || access(path, F_OK) == 0 || !share_folder(folder, sizeof folder))
+        return path;
+    int needed = snprintf(out, size, "%s/%s", folder, path);
+    return needed > 0 && (size_t)needed < size && access(out, F_OK) == 0 ? out : path;
+}
+
 int text_read_file(const char *path, size_t max, char **ret_text, size_t *ret_length, struct error *err)
 {
+    char installed[PATH_MAX];
     size_t length = 0;
     int fd, code;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not blocking, and regular files only: a named pipe would hold the caller for ever. */
+    fd = open(text_find_file(path, installed, sizeof installed), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return error_set_errno(err, errno, "%s: cannot open", path);
-    code = read_all(fd, path, max, ret_text, &length, err);
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        code = read_all(fd, path, max, ret_text, &length, err);
+    else
+        code = error_set(err, ERR_INVALID, "%s: not a regular file", path);
     close(fd);
     if (code == 0 && ret_length != NULL)
         *ret_length = length;
@@ -269,7 +307,7 @@ static int sync_directory_of(const char *path)
     return result;
 }
 
-int text_write_file(const char *path, const void *data, size_t length, struct error *err)
+static int write_file(const char *path, const void *data, size_t length, mode_t mode, struct error *err)
 {
     char *temporary = NULL;
     int fd, code = 0;
@@ -281,7 +319,7 @@ int text_write_file(const char *path, const void *data, size_t length, struct er
         code = error_set_errno(err, errno, "%s: cannot create", path);
         goto free_name;
     }
-    if (fchmod(fd, 0644) != 0 || write_all(fd, data, length) != 0 || fsync(fd) != 0) {
+    if (fchmod(fd, mode) != 0 || write_all(fd, data, length) != 0 || fsync(fd) != 0) {
         code = error_set_errno(err, errno, "%s: cannot write", path);
         close(fd);
         goto remove_file;
@@ -298,6 +336,16 @@ remove_file:
 free_name:
     free(temporary);
     return code;
+}
+
+int text_write_file(const char *path, const void *data, size_t length, struct error *err)
+{
+    return write_file(path, data, length, 0644, err);
+}
+
+int text_write_private(const char *path, const void *data, size_t length, struct error *err)
+{
+    return write_file(path, data, length, 0600, err);
 }
 
 /* Makes room for `extra` more bytes and the NUL; on failure latches `failed`. */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/base/rng.h"
@@ -140,6 +141,18 @@ static void files(void **state)
     assert_int_equal(text_write_file("/nowhere/x", "", 0, &err), ERR_NOT_FOUND);
 }
 
+static void a_named_pipe_is_refused(void **state)
+{
+    char path[64], *text = NULL;
+    struct error err = { .code = 0 };
+
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/test-text-pipe-%d", (int)getpid());
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(text_read_file(path, 100, &text, NULL, &err), ERR_INVALID);
+    unlink(path);
+}
+
 static void growing(void **state)
 {
     struct strbuf buf = { 0 };
@@ -166,6 +179,7 @@ int main(void)
         cmocka_unit_test(numbers_read_back_equal),
         cmocka_unit_test(ulids_sort_by_time),
         cmocka_unit_test(files),
+        cmocka_unit_test(a_named_pipe_is_refused),
         cmocka_unit_test(growing),
     };
 
