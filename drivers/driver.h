@@ -52,6 +52,7 @@ struct driver {
 /* The registry: one line per driver, alphabetical. */
 #define DRIVER_LIST(X)                                                                                       \
     X(buspirate)                                                                                             \
+    X(korad)                                                                                                 \
     X(scpi)                                                                                                  \
     X(serprog)
 

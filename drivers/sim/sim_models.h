@@ -8,6 +8,6 @@
 #include "drivers/sim/device.h"
 
 extern const struct sim_device_model sim_e36312a, sim_n6705c, sim_2450, sim_34461a;
-extern const struct sim_device_model sim_buspirate;
+extern const struct sim_device_model sim_buspirate, sim_korad;
 
 #endif
