@@ -3,6 +3,7 @@
  *
  * bench_file: reading and checking of bench files: instruments, what their dialects say about their channels,
  * and how the fixture wires them to rails, test bus and SPI. Touches no hardware. */
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,35 @@ static void add_channels(struct bench_file *file, int instrument,
     }
 }
 
+/* The dialect beside which the wrong name was meant, or NULL; in `room`. */
+static const char *nearest_dialect(const struct bench_file *file, const char *wrong,
+                                   char room[BENCH_NAME_MAX])
+{
+    enum { DIALECTS_MAX = 200 };
+    const char *names[DIALECTS_MAX + 1] = { NULL };
+    char path[sizeof file->path + 32];
+    struct dirent **entries = NULL;
+    int count = 0;
+
+    snprintf(path, sizeof path, "%.*s../instruments", folder(file->path), file->path);
+    int found = scandir(path, &entries, NULL, alphasort);
+    if (found < 0)
+        found = scandir("configs/instruments", &entries, NULL, alphasort);
+    for (int i = 0; i < found && count < DIALECTS_MAX; i++) {
+        char *end = strstr(entries[i]->d_name, ".json");
+        if (end == NULL)
+            continue;
+        *end = '\0';
+        names[count++] = entries[i]->d_name;
+    }
+    const char *nearest = json_nearest(wrong, names);
+    snprintf(room, BENCH_NAME_MAX, "%.*s", BENCH_NAME_MAX - 1, nearest ? nearest : "");
+    for (int i = 0; i < found; i++)
+        free(entries[i]);
+    free(entries);
+    return nearest ? room : NULL;
+}
+
 static void describe(struct bench_file *file, int index, const struct json_at *at)
 {
     struct bench_instrument *in = &file->instrument[index];
@@ -97,10 +127,14 @@ static void describe(struct bench_file *file, int index, const struct json_at *a
     struct driver_config config = { .class = in->class };
     struct driver_description description;
     struct error err = { 0 };
+    snprintf(config.resource, sizeof config.resource, "%s", in->resource);
     bench_dialect_path(file, in->dialect, config.dialect_path, sizeof config.dialect_path);
     if (driver->describe(&config, &description, NULL, &err)) {
         struct json_at member = json_member(at, "dialect", false);
-        json_problem(&member, "", "%.230s", err.message);
+        char room[BENCH_NAME_MAX];
+        const char *nearest =
+            access(config.dialect_path, R_OK) ? nearest_dialect(file, in->dialect, room) : NULL;
+        json_problem(&member, nearest ? nearest : "", "%.230s", err.message);
         return;
     }
     in->energises = description.energises;

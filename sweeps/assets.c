@@ -82,7 +82,6 @@ static void report(struct json_problems *problems, const char *pointer, const st
 int assets_open(const struct campaign *campaign, const struct chip_profile *profile,
                 struct assets **ret_assets, struct json_problems *problems, struct error *err)
 {
-    int before = problems->count;
     struct error detail = { 0 };
     struct assets *assets = calloc(1, sizeof *assets);
 
@@ -97,10 +96,6 @@ int assets_open(const struct campaign *campaign, const struct chip_profile *prof
         assets->dataset_count = i + 1;
         if (open_dataset(&campaign->dataset[i], &assets->dataset[i], &detail) < 0)
             report(problems, campaign->dataset[i].pointer, &detail);
-    }
-    if (problems->count > before) {
-        assets_close(assets);
-        return json_problems_error(problems, campaign->name, err);
     }
     *ret_assets = assets;
     return 0;

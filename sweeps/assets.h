@@ -37,8 +37,8 @@ struct assets {
 };
 
 /* Opens everything the campaign names; paths are relative to the working directory. What cannot be opened is
- * a problem at its pointer. Networks are mapped onto the profile; a network that does not fit is a problem.
- */
+ * a problem at its pointer and stays NULL. Networks are mapped onto the profile; one that does not fit is a
+ * problem. Fails for want of memory only. */
 int assets_open(const struct campaign *campaign, const struct chip_profile *profile,
                 struct assets **ret_assets, struct json_problems *problems, struct error *err);
 void assets_close(struct assets *assets);

@@ -159,11 +159,10 @@ static void read_steps(const struct json_at *at, struct campaign *campaign)
     name_steps(campaign, at->problems);
 }
 
-int campaign_read(const cJSON *root, const char *label, struct campaign **ret_campaign,
-                  struct json_problems *problems, struct error *err)
+int campaign_read_partly(const cJSON *root, const char *label, struct campaign **ret_campaign,
+                         struct json_problems *problems, struct error *err)
 {
     static const char *const backends[] = { "chip", "reference", NULL };
-    int before = problems->count;
     struct campaign *campaign = calloc(1, sizeof *campaign);
 
     if (campaign == NULL)
@@ -185,16 +184,27 @@ int campaign_read(const cJSON *root, const char *label, struct campaign **ret_ca
     read_networks(&at, campaign);
     read_datasets(&at, campaign);
     read_steps(&at, campaign);
-    if (problems->count == before)
-        campaign->json = campaign_canonical(root);
-
-    if (problems->count > before) {
-        campaign_free(campaign);
-        return json_problems_error(problems, label, err);
-    }
+    campaign->json = campaign_canonical(root);
     if (campaign->json == NULL) {
         campaign_free(campaign);
         return error_set(err, ERR_MEMORY, "%s: no memory for a campaign", label);
+    }
+    *ret_campaign = campaign;
+    return 0;
+}
+
+int campaign_read(const cJSON *root, const char *label, struct campaign **ret_campaign,
+                  struct json_problems *problems, struct error *err)
+{
+    int before = problems->count;
+    struct campaign *campaign = NULL;
+    int rc = campaign_read_partly(root, label, &campaign, problems, err);
+
+    if (rc < 0)
+        return rc;
+    if (problems->count > before) {
+        campaign_free(campaign);
+        return json_problems_error(problems, label, err);
     }
     *ret_campaign = campaign;
     return 0;

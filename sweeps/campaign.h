@@ -245,6 +245,10 @@ int campaign_read(const cJSON *root, const char *label, struct campaign **ret_ca
                   struct json_problems *problems, struct error *err);
 int campaign_load(const char *path, struct campaign **ret_campaign, struct json_problems *problems,
                   struct error *err);
+/* The same, but *ret_campaign is set with mistakes too: what could be read, for finding the rest of them;
+ * never to be run. Fails for want of memory only. */
+int campaign_read_partly(const cJSON *root, const char *label, struct campaign **ret_campaign,
+                         struct json_problems *problems, struct error *err);
 void campaign_free(struct campaign *campaign);
 const char *campaign_step_kind_name(int kind);
 /* Canonical text of a tree: keys sorted, no space, shortest numbers; malloc'ed. NULL when out of memory. */

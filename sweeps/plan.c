@@ -170,12 +170,27 @@ static void walk_step(struct plan_state *state, const struct campaign_step *step
     state->plan->bytes += ret_step->bytes;
 }
 
+/* Was something in this step not understood? Then its defaults are not worth checking. */
+static bool misread(const struct json_problems *problems, int count, const struct campaign_step *step)
+{
+    size_t length = strlen(step->pointer);
+
+    for (int i = 0; i < count && i < JSON_PROBLEMS_MAX; i++) {
+        const char *pointer = problems->item[i].pointer;
+        if (strncmp(pointer, step->pointer, length) == 0 &&
+            (pointer[length] == '\0' || pointer[length] == '/'))
+            return true;
+    }
+    return false;
+}
+
 static int build(struct plan *plan, const struct plan_inputs *inputs, struct json_problems *problems,
                  struct error *err)
 {
     struct plan_state state = { .inputs = inputs, .problems = problems, .plan = plan, .network = -1 };
-    int capacity = 0;
+    int capacity = 0, before = problems->count;
 
+    state.partial = before > 0;
     state.spi_hz =
         fmin(inputs->profile->spi.clock_max_hz, inputs->bench->spi_hz > 0.0 ? inputs->bench->spi_hz : 1e6);
     plan_check_bench(&state);
@@ -186,6 +201,8 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
 
         planned->step = step;
         planned->first_cell = plan->cell_count;
+        if (misread(problems, before, step))
+            continue;
         int rc = add_cells(plan, &capacity, inputs, step, i, err);
         if (rc < 0)
             return rc;
@@ -203,14 +220,13 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
 int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
                struct error *err)
 {
-    int before = problems->count;
     struct plan *plan = calloc(1, sizeof *plan);
 
     if (plan == NULL)
         return error_set(err, ERR_MEMORY, "no memory for a plan");
     plan->campaign = inputs->campaign;
     int rc = build(plan, inputs, problems, err);
-    if (rc == 0 && problems->count > before)
+    if (rc == 0 && problems->count > 0)
         rc = json_problems_error(problems, inputs->campaign->name, err);
     if (rc < 0) {
         plan_free(plan);

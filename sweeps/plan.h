@@ -65,7 +65,8 @@ struct plan_inputs {
     uint64_t seed; /* 0: the campaign's */
 };
 
-/* Mistakes that need bench, chip or files to be seen go into problems (pointer into the campaign). */
+/* Mistakes that need bench, chip or files to be seen go into problems (pointer into the campaign). When there
+ * are some in it already the rest of them is looked for; *ret_plan is set only when there are none at all. */
 int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
                struct error *err);
 void plan_free(struct plan *plan);

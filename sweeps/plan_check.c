@@ -79,20 +79,29 @@ void plan_check_targets(const struct plan_state *state, const char *pointer, con
     }
 }
 
-void plan_check_samples(const struct plan_state *state, const char *pointer, int dataset, int samples)
+void plan_check_samples(const struct plan_state *state, const char *pointer, const char *key, int dataset,
+                        int samples)
 {
     const struct assets *assets = state->inputs->assets;
 
     if (dataset < 0 || dataset >= assets->dataset_count)
         return;
     const struct asset_dataset *set = &assets->dataset[dataset];
+    char place[JSON_POINTER_MAX + 16];
+
+    if (set->count == 0)
+        return; /* could not be opened: reported there */
     if (samples > set->count) {
         char hint[40];
         snprintf(hint, sizeof hint, "%d", set->count);
-        step_problem(state, pointer, hint, "%d samples are asked for; the data set has %d", samples,
+        snprintf(place, sizeof place, "%s%s", pointer, key);
+        step_problem(state, place, hint, "%d samples are asked for; the data set has %d", samples,
                      set->count);
     }
-    if (state->network >= 0 && set->sample_bytes != assets->network[state->network].input_bytes)
-        step_problem(state, pointer, "", "a sample has %d bytes, the network's input %d", set->sample_bytes,
-                     assets->network[state->network].input_bytes);
+    int input_bytes = state->network >= 0 ? assets->network[state->network].input_bytes : 0;
+    if (input_bytes > 0 && set->sample_bytes != input_bytes) {
+        snprintf(place, sizeof place, "%s/dataset", pointer);
+        step_problem(state, place, "", "a sample has %d bytes, the network's input %d", set->sample_bytes,
+                     input_bytes);
+    }
 }

@@ -16,6 +16,7 @@ void plan_check_voltage(const struct plan_state *state, const char *pointer, int
 /* All rails that `target_v` moves (NaN: stays). */
 void plan_check_targets(const struct plan_state *state, const char *pointer, const double *target_v);
 /* Does the data set fit the loaded network, and hold so many samples? */
-void plan_check_samples(const struct plan_state *state, const char *pointer, int dataset, int samples);
+void plan_check_samples(const struct plan_state *state, const char *pointer, const char *key, int dataset,
+                        int samples);
 
 #endif

@@ -76,8 +76,8 @@ void step_check_needs(const struct plan_state *state, const struct campaign_step
     unsigned needs = types[step->kind]->needs;
     bool reference = state->inputs->backend == CAMPAIGN_REFERENCE;
 
-    if (reference && (needs & STEP_NEEDS_CHIP))
-        return; /* skipped there */
+    if (state->partial || (reference && (needs & STEP_NEEDS_CHIP)))
+        return; /* not known, or skipped there */
     if (needs & STEP_NEEDS_POWER && !state->powered && !reference)
         step_problem(state, step->pointer, "add {\"step\":\"power\",\"state\":\"up\"} before it",
                      "\"%s\" needs the rails up, and they are down here", types[step->kind]->name);
@@ -188,27 +188,47 @@ void step_policy(const struct json_at *at, const struct campaign_policy *fallbac
     }
 }
 
-void step_check_adc(const struct plan_state *state, const char *pointer, const struct adc_config *adc)
+/* "8, 9, 10" */
+static void list_choices(const int *value, int count, char *out, size_t size)
 {
-    const struct chip_profile *profile = state->inputs->profile;
-    char hint[160] = "";
     size_t used = 0;
 
-    if (!profile_has_bits(profile, adc->bits)) {
-        for (int i = 0; i < profile->adc.bits_count && used < sizeof hint; i++)
-            used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%d", i ? ", " : "",
-                                     profile->adc.bits[i]);
-        step_problem(state, pointer, hint, "%s has no converter setting of %d bits", profile->type,
-                     adc->bits);
-    }
-    used = 0;
-    hint[0] = '\0';
-    if (profile_gain_code(profile, adc->gain) < 0) {
-        for (int i = 0; i < profile->adc.gain_count && used < sizeof hint; i++)
-            used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%d", i ? ", " : "",
-                                     profile->adc.gain[i]);
-        step_problem(state, pointer, hint, "%s has no gain of %dx", profile->type, adc->gain);
-    }
+    out[0] = '\0';
+    for (int i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%d", i ? ", " : "", value[i]);
+}
+
+void step_check_bits(const struct plan_state *state, const char *pointer, int bits)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+    char hint[160];
+
+    if (profile_has_bits(profile, bits))
+        return;
+    list_choices(profile->adc.bits, profile->adc.bits_count, hint, sizeof hint);
+    step_problem(state, pointer, hint, "%s has no converter setting of %d bits", profile->type, bits);
+}
+
+void step_check_gain(const struct plan_state *state, const char *pointer, int gain)
+{
+    const struct chip_profile *profile = state->inputs->profile;
+    char hint[160];
+
+    if (profile_gain_code(profile, gain) >= 0)
+        return;
+    list_choices(profile->adc.gain, profile->adc.gain_count, hint, sizeof hint);
+    step_problem(state, pointer, hint, "%s has no gain of %dx", profile->type, gain);
+}
+
+void step_check_adc(const struct plan_state *state, const struct campaign_step *step,
+                    const struct adc_config *adc)
+{
+    char pointer[JSON_POINTER_MAX + 16];
+
+    snprintf(pointer, sizeof pointer, "%s/adc/bits", step->pointer);
+    step_check_bits(state, pointer, adc->bits);
+    snprintf(pointer, sizeof pointer, "%s/adc/gain", step->pointer);
+    step_check_gain(state, pointer, adc->gain);
 }
 
 void step_problem(const struct plan_state *state, const char *pointer, const char *hint, const char *format,

@@ -25,7 +25,8 @@ struct plan_state {
     const struct plan_inputs *inputs;
     struct json_problems *problems;
     struct plan *plan;
-    int step; /* index of the step being planned */
+    int step;     /* index of the step being planned */
+    bool partial; /* the campaign has mistakes: what earlier steps would have done is not known */
     bool powered;
     int network; /* index of the loaded one, -1 none */
     struct adc_config adc;
@@ -75,8 +76,11 @@ int step_limits(const struct json_at *at, struct campaign_limit *ret_limit);
 /* Error policy at member "on_error", on top of `fallback`. */
 void step_policy(const struct json_at *at, const struct campaign_policy *fallback,
                  struct campaign_policy *ret_policy);
-/* Planning: is the converter setting one of the profile's? */
-void step_check_adc(const struct plan_state *state, const char *pointer, const struct adc_config *adc);
+/* Planning: is the converter setting one of the profile's? Of a step's member "adc", or of one value. */
+void step_check_adc(const struct plan_state *state, const struct campaign_step *step,
+                    const struct adc_config *adc);
+void step_check_bits(const struct plan_state *state, const char *pointer, int bits);
+void step_check_gain(const struct plan_state *state, const char *pointer, int gain);
 /* Planning: a problem at a place that was read earlier. */
 void step_problem(const struct plan_state *state, const char *pointer, const char *hint, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));

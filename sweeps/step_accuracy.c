@@ -57,9 +57,9 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     const struct adc_config *adc = accuracy->has_adc ? &accuracy->adc : &state->adc;
     bool logged = state->inputs->campaign->log_period_s > 0.0;
 
-    plan_check_samples(state, step->pointer, accuracy->dataset, accuracy->samples);
+    plan_check_samples(state, step->pointer, "/samples", accuracy->dataset, accuracy->samples);
     if (accuracy->has_adc)
-        step_check_adc(state, step->pointer, adc);
+        step_check_adc(state, step, adc);
     if (accuracy->energy_window_s > 0.0 && !logged)
         step_problem(state, step->pointer, "\"log_period_s\": 0.1 in the campaign",
                      "energy needs the rails to be logged");

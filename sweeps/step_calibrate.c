@@ -68,7 +68,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     const struct bench_file *bench = state->inputs->bench;
     int converters = profile->cores.count * profile->cores.converters;
 
-    step_check_adc(state, step->pointer, &calibrate->adc);
+    step_check_adc(state, step, &calibrate->adc);
     if (bench->source_channel < 0 || bench->meter_channel < 0)
         step_problem(state, step->pointer, "\"test_bus\" with source and meter in the bench file",
                      "%s has no source and meter on the test bus", bench->name);

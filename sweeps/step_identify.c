@@ -19,7 +19,7 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
 
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
-    if (step->u.identify.chip && !state->powered)
+    if (step->u.identify.chip && !state->powered && !state->partial)
         step_problem(state, step->pointer, "add {\"step\":\"power\",\"state\":\"up\"} before it",
                      "a chip answers with its rails up, and they are down here");
     cost->seconds += step->u.identify.chip ? 5.0 * COST_EXCHANGE_S

@@ -15,7 +15,7 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
 
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
-    step_check_adc(state, step->pointer, &step->u.load.adc);
+    step_check_adc(state, step, &step->u.load.adc);
     if (state->inputs->profile->cores.count == 0)
         step_problem(state, step->pointer, "", "%s has no cores: no network can be loaded",
                      state->inputs->profile->type);

@@ -64,8 +64,10 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     int samples =
         record->result_samples > record->tensor_samples ? record->result_samples : record->tensor_samples;
     if (samples > 0) {
-        plan_check_samples(state, step->pointer, record->dataset, samples);
-        if (state->network < 0)
+        plan_check_samples(state, step->pointer,
+                           record->result_samples > record->tensor_samples ? "/results" : "/tensors",
+                           record->dataset, samples);
+        if (state->network < 0 && !state->partial)
             step_problem(state, step->pointer, "add a step \"load\" before it",
                          "results need a loaded network");
     }

@@ -52,7 +52,8 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     struct error err = { 0 };
 
     cost->bytes += 4000.0;
-    if (report->sweep[0] != '\0' && sweep_named(state->plan, state->step, report->sweep) == NULL)
+    if (report->sweep[0] != '\0' && !state->partial &&
+        sweep_named(state->plan, state->step, report->sweep) == NULL)
         step_problem(state, step->pointer, "", "no earlier sweep is called \"%s\"", report->sweep);
     if (report->published[0] != '\0' && problems != NULL && published != NULL &&
         report_published_load(report->published, published, problems, &err) < 0)

@@ -94,7 +94,7 @@ static void parse_golden(const struct json_at *at, const struct campaign *campai
 
 static void plan_golden(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
-    plan_check_samples(state, step->pointer, step->u.golden.dataset, step->u.golden.samples);
+    plan_check_samples(state, step->pointer, "/samples", step->u.golden.dataset, step->u.golden.samples);
     if (state->network >= 0)
         cost->seconds +=
             stops_s(state, GOLDEN_STOPS_PER_STAGE * state->inputs->assets->network[state->network].stages) +

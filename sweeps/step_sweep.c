@@ -76,8 +76,6 @@ static void check_axis(struct plan_state *state, const struct campaign_axis *axi
 
     for (int k = 0; k < axis->count; k++) {
         char pointer[JSON_POINTER_MAX + 16];
-        struct adc_config adc = { .bits = state->inputs->profile->adc.bits[0],
-                                  .gain = state->inputs->profile->adc.gain[0] };
 
         value_pointer(axis, k, pointer, sizeof pointer);
         switch (axis->set) {
@@ -94,12 +92,10 @@ static void check_axis(struct plan_state *state, const struct campaign_axis *axi
             }
             break;
         case AXIS_ADC_BITS:
-            adc.bits = (int)axis->value[k];
-            step_check_adc(state, pointer, &adc);
+            step_check_bits(state, pointer, (int)axis->value[k]);
             break;
         default:
-            adc.gain = (int)axis->value[k];
-            step_check_adc(state, pointer, &adc);
+            step_check_gain(state, pointer, (int)axis->value[k]);
             break;
         }
     }

@@ -219,7 +219,7 @@ static void steps_in_a_wrong_order_are_refused(void **state)
     refused_at(*state, HEAD "{\"step\":\"identify\",\"what\":\"chip\"}]}", "/steps/0");
     refused_at(*state, HEAD UP LOAD "{\"step\":\"power\",\"state\":\"down\"}," UP ACC "]}", "/steps/4");
     refused_at(*state, HEAD UP LOAD "{\"step\":\"accuracy\",\"dataset\":\"test\",\"samples\":4001}]}",
-               "/steps/2");
+               "/steps/2/samples");
     refused_at(*state, HEAD UP LOAD ACC ",{\"step\":\"compare\",\"a\":\"accuracy\",\"b\":\"acuracy\"}]}",
                "/steps/3");
     refused_at(*state, HEAD UP "{\"step\":\"record\",\"test_bus\":[\"VREF\",\"VREG\"]}]}",
