@@ -14,9 +14,10 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "db/recorder_internal.h"
 
-enum { RELEASE_EVERY = 64 };
+enum { BATCH = 64, FULL_RETRY_MS = 250, RETRY_NOW = -1 };
 
 static void notice(struct recorder *r, int kind, int step, int cell, int attempt, int verdict,
                    int next_sample)
@@ -118,80 +119,119 @@ static int apply(struct recorder *r, struct ring_entry *entry, struct error *err
     case KIND_EVENT:
         notice(r, RECORDER_NOTICE_EVENT, -1, -1, 0, 0, 0);
         return writer_event(r->writer, at, err);
+    case KIND_WITHDRAWN:
+        return 0;
     }
     return error_set(err, ERR_INTERNAL, "the queue holds a record of kind %d", entry->kind);
 }
 
-/* Applies all that is in the ring, in one transaction. Calls wait for the commit, so they are collected.
- * Takes and returns with the mutex held; returns the number of entries applied, or a negative code. */
+/* Applies what is in the ring, in one transaction. Entries stay there until they are durable: a full disk
+ * makes the group come again. Calls wait for the commit, so they are collected. Takes and returns with the
+ * mutex held; returns the number of entries applied, or a negative code. */
 enum { CALLS_MAX = 16 };
 static int drain(struct recorder *r, struct recorder_call **calls, int *call_count, struct error *err)
 {
     int64_t deadline = clock_host_now() + RECORDER_GROUP_MS * NS_PER_MS;
+    struct ring_entry *entry = NULL;
     int applied = 0, code = 0;
 
-    while (r->ring.entries > 0 && *call_count < CALLS_MAX && (applied == 0 || clock_host_now() < deadline)) {
-        int batch = r->ring.entries < RELEASE_EVERY ? r->ring.entries : RELEASE_EVERY, done = 0;
-        struct ring_entry *entry = ring_oldest(&r->ring);
+    while (applied < r->ring.entries && *call_count < CALLS_MAX &&
+           (applied == 0 || clock_host_now() < deadline)) {
+        int left = r->ring.entries - applied, batch = left < BATCH ? left : BATCH;
 
+        if (applied == 0)
+            entry = ring_oldest(&r->ring);
         pthread_mutex_unlock(&r->mutex);
-        for (; code == 0 && done < batch && *call_count < CALLS_MAX; done++) {
-            if (done > 0)
+        for (int i = 0; code == 0 && i < batch && *call_count < CALLS_MAX; i++, applied++) {
+            if (applied > 0)
                 entry = ring_next(&r->ring, entry);
             if (entry->kind == KIND_RUN_BEGIN || entry->kind == KIND_ANNOTATE)
                 calls[(*call_count)++] = *(struct recorder_call **)(void *)(entry + 1);
             code = apply(r, entry, err);
         }
         pthread_mutex_lock(&r->mutex);
-        ring_release(&r->ring, done);
-        applied += done;
-        /* A producer that waited for room gets much of it at once: waking it for every entry costs more than
-         * SQLite. */
-        if (r->rooms_waiting > 0 && r->ring.used < r->ring.capacity / 2)
-            pthread_cond_broadcast(&r->changed);
         if (code != 0)
             return code;
     }
     return applied;
 }
 
-/* One group: begin, drain, commit, tell. Called with the mutex held. */
-static void write_group(struct recorder *r)
+/* Begin, drain, commit. Called with the mutex held. *ret_applied is 0 when nothing has become durable. */
+static int write_entries(struct recorder *r, struct recorder_call **calls, int *call_count, int *ret_applied,
+                         struct error *err)
 {
-    struct recorder_call *calls[CALLS_MAX];
-    struct error err;
-    int call_count = 0, code, applied = 0;
+    int code, applied = 0;
 
     pthread_mutex_unlock(&r->mutex);
-    code = writer_begin(r->writer, &err);
+    code = writer_begin(r->writer, err);
     pthread_mutex_lock(&r->mutex);
     if (code == 0) {
-        applied = drain(r, calls, &call_count, &err);
+        applied = drain(r, calls, call_count, err);
         code = applied < 0 ? applied : 0;
     }
     pthread_mutex_unlock(&r->mutex);
     if (code == 0)
-        code = writer_commit(r->writer, clock_host_now(), &err);
-    if (code != 0) {
+        code = writer_commit(r->writer, clock_host_now(), err);
+    if (code == 0) {
+        *ret_applied = applied;
+        code =
+            store_checkpoint(r->store, err); /* what it cannot copy is safe in the log, but the disk is not */
+    } else {
         writer_rollback(r->writer);
-        error_prefix(&err, "recording has stopped");
-        log_error("recorder", &err);
         r->notice_count = 0;
     }
     tell_listener(r);
     pthread_mutex_lock(&r->mutex);
-    if (code != 0)
-        r->failure = err;
-    else
-        r->durable += (uint64_t)applied;
+    return code;
+}
+
+static void answer(struct recorder *r, struct recorder_call **calls, int call_count,
+                   const struct error *failure)
+{
     for (int i = 0; i < call_count; i++) {
-        if (code != 0) {
-            calls[i]->code = code;
-            calls[i]->err = err;
+        if (failure != NULL) {
+            calls[i]->code = failure->code;
+            calls[i]->err = *failure;
         }
         calls[i]->done = true;
     }
     pthread_cond_broadcast(&r->changed);
+}
+
+/* The disk is full: the group will come again; with the ballast given back, at once. False at the end of the
+ * recorder's life: then it is a failure as any other. */
+static bool postpone(struct recorder *r, const struct error *err)
+{
+    if (err->code != ERR_FULL || !err->retryable)
+        return false;
+    if (space_release(&r->space)) {
+        log_notice("recorder: the disk is full (%s): the ballast is given back", err->message);
+        r->retry_ns = RETRY_NOW;
+        return true;
+    }
+    r->retry_ns = clock_host_now() + FULL_RETRY_MS * NS_PER_MS;
+    return !r->closing;
+}
+
+/* One group. Called with the mutex held. */
+static void write_group(struct recorder *r)
+{
+    struct recorder_call *calls[CALLS_MAX];
+    struct error err;
+    int call_count = 0, applied = 0;
+    int code = write_entries(r, calls, &call_count, &applied, &err);
+
+    r->durable += (uint64_t)applied;
+    ring_release(&r->ring, applied);
+    if (code != 0 && applied == 0 && postpone(r, &err))
+        return;
+    r->retry_ns = 0;
+    if (code != 0) {
+        error_prefix(&err, "recording has stopped");
+        log_error("recorder", &err);
+        r->failure = err;
+    }
+    answer(r, calls, call_count, applied == 0 && code != 0 ? &err : NULL);
 }
 
 /* Lets a group gather for RECORDER_GROUP_MS, unless somebody waits for it or the ring fills up. */
@@ -231,6 +271,130 @@ static void discard(struct recorder *r)
     pthread_cond_broadcast(&r->changed);
 }
 
+/* ---- Room ---- */
+
+bool recorder_refuses(const struct recorder *r, struct error *err)
+{
+    if (!r->refuse_waits || r->health.condition != RECORDER_PAUSED)
+        return false;
+    error_set(err, ERR_FULL, "%s", r->health.text);
+    if (err != NULL)
+        err->retryable = true;
+    return true;
+}
+
+static void describe(struct recorder_health *h, const char *db_path)
+{
+    char room[32], log[32];
+
+    text_bytes((double)h->free_bytes, room, sizeof room);
+    text_bytes((double)h->wal_bytes, log, sizeof log);
+    h->text[0] = '\0';
+    if (h->wal_bytes >= STORE_WAL_ALARM_BYTES)
+        snprintf(h->text, sizeof h->text,
+                 "the log of %.80s has grown to %s because somebody reads it for long: end old readers%s",
+                 db_path, log, h->condition == RECORDER_PAUSED ? "; recording waits for that" : "");
+    else if (h->condition != RECORDER_FINE)
+        snprintf(h->text, sizeof h->text, "the disk of %.80s has %s left%s", db_path, room,
+                 h->condition == RECORDER_PAUSED ? ": recording waits until there is room" : ": make room");
+}
+
+/* Says once what has changed, and that it is over. */
+static void tell_health(struct recorder *r, const struct recorder_health *h)
+{
+    static const char *const BACK[] = { "there is room again", "recording goes on" };
+
+    if (h->condition == r->told)
+        return;
+    if (h->condition == RECORDER_FINE)
+        log_notice("recorder: %s", BACK[r->told == RECORDER_PAUSED]);
+    else
+        log_warning("recorder: %s", h->text);
+    r->told = h->condition;
+}
+
+/* Looks at disk and log. Called with the mutex held. */
+static enum recorder_condition look(struct recorder *r)
+{
+    static const enum recorder_condition OF_SPACE[] = { RECORDER_FINE, RECORDER_LOW, RECORDER_PAUSED };
+    struct recorder_health *h = &r->health;
+    int64_t now = clock_host_now();
+
+    h->condition = OF_SPACE[space_look(&r->space, now)];
+    h->free_bytes = r->space.free_bytes;
+    h->total_bytes = r->space.total_bytes;
+    h->wal_bytes = store_wal_bytes(r->store);
+    if (h->wal_bytes >= STORE_WAL_ALARM_BYTES && h->condition == RECORDER_FINE)
+        h->condition = RECORDER_LOW;
+    if (r->retry_ns > now || h->wal_bytes >= STORE_WAL_MAX_BYTES)
+        h->condition = RECORDER_PAUSED;
+    describe(h, store_path(r->store));
+    tell_health(r, h);
+    return h->condition;
+}
+
+/* Those who may not wait leave; what they asked for stays in the ring as nothing. */
+static void withdraw_calls(struct recorder *r)
+{
+    struct ring_entry *entry = NULL;
+
+    for (int i = 0; i < r->ring.entries; i++) {
+        struct recorder_call *call;
+
+        entry = i == 0 ? ring_oldest(&r->ring) : ring_next(&r->ring, entry);
+        if (entry->kind != KIND_RUN_BEGIN && entry->kind != KIND_ANNOTATE)
+            continue;
+        call = *(struct recorder_call **)(void *)(entry + 1);
+        entry->kind = KIND_WITHDRAWN;
+        call->code = ERR_FULL;
+        recorder_refuses(r, &call->err);
+        call->done = true;
+    }
+}
+
+/* Returns when there is room, when nobody cares any more, or after a while. Called with the mutex held. */
+static bool wait_for_room(struct recorder *r)
+{
+    struct timespec until;
+
+    if (r->retry_ns == RETRY_NOW || look(r) != RECORDER_PAUSED || r->closing)
+        return true;
+    if (r->health.wal_bytes >= STORE_WAL_MAX_BYTES) {
+        struct error ignored; /* as below: it is tried again */
+
+        (void)store_checkpoint(r->store, &ignored);
+    }
+    if (r->refuse_waits)
+        withdraw_calls(r);
+    pthread_cond_broadcast(&r->changed);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += FULL_RETRY_MS * NS_PER_MS;
+    until.tv_sec += until.tv_nsec / NS_PER_S;
+    until.tv_nsec %= NS_PER_S;
+    pthread_cond_timedwait(&r->work, &r->mutex, &until);
+    return false;
+}
+
+void recorder_health(struct recorder *r, struct recorder_health *ret_health)
+{
+    pthread_mutex_lock(&r->mutex);
+    *ret_health = r->health;
+    if (r->failure.code != 0) {
+        ret_health->condition = RECORDER_FAILED;
+        snprintf(ret_health->text, sizeof ret_health->text, "%.255s", r->failure.message);
+    }
+    pthread_mutex_unlock(&r->mutex);
+}
+
+void recorder_refuse_waits(struct recorder *r, bool refuse)
+{
+    pthread_mutex_lock(&r->mutex);
+    r->refuse_waits = refuse;
+    pthread_cond_signal(&r->work);
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->mutex);
+}
+
 static void *run_writer(void *context)
 {
     struct recorder *r = context;
@@ -247,6 +411,8 @@ static void *run_writer(void *context)
             discard(r);
             continue;
         }
+        if (!wait_for_room(r))
+            continue;
         gather(r);
         write_group(r);
     }
@@ -285,6 +451,7 @@ static void destroy(struct recorder *r)
 {
     writer_close(r->writer);
     store_close(r->store);
+    space_close(&r->space);
     ring_fini(&r->ring);
     pthread_cond_destroy(&r->changed);
     pthread_cond_destroy(&r->work);
@@ -308,6 +475,8 @@ int recorder_open(const char *db_path, struct recorder **ret_recorder, struct er
     if (code == 0)
         code = writer_open(r->store, &r->writer, err);
     if (code == 0) {
+        space_open(&r->space, db_path);
+        look(r);
         r->next_calibration = writer_last_calibration(r->writer) + 1;
         code = start(r, err);
     }

@@ -3,10 +3,11 @@
  *
  * recorder: the record_sink that writes to the store. Producers (runner, sampler) copy records into a bounded
  * ring; one writer thread, the only holder of a write handle, applies them and commits in groups. What `ack`
- * has confirmed survives a power cut. After the first error of SQLite or the disk nothing more is
- * acknowledged: every call returns that error until the recorder is closed, because a store with a hole must
- * not look whole.
- */
+ * has confirmed survives a power cut.
+ *
+ * A full disk is waited for: nothing is acknowledged, producers block, and recording goes on by itself where
+ * it was. After any other error of SQLite or the disk nothing more is acknowledged: every call returns that
+ * error until the recorder is closed, because a store with a hole must not look whole. */
 #ifndef DB_RECORDER_H
 #define DB_RECORDER_H
 
@@ -23,6 +24,18 @@ enum {
 
 struct recorder;
 
+enum recorder_condition {
+    RECORDER_FINE,
+    RECORDER_LOW,    /* little room on the disk, or a log that grows because somebody reads for long */
+    RECORDER_PAUSED, /* no room: nothing is acknowledged until there is */
+    RECORDER_FAILED  /* for good */
+};
+struct recorder_health {
+    enum recorder_condition condition;
+    int64_t free_bytes, total_bytes, wal_bytes;
+    char text[256]; /* what is wrong and what to do, "" when nothing is */
+};
+
 /* Opens or creates the store and starts the writer. Runs that a dead daemon left running become
  * "interrupted"; a run_begin with the ULID of such a run (and its plan hash) continues it. */
 int recorder_open(const char *db_path, struct recorder **ret_recorder, struct error *err);
@@ -30,6 +43,12 @@ int recorder_open(const char *db_path, struct recorder **ret_recorder, struct er
 int recorder_close(struct recorder *recorder, struct error *err);
 /* The sink: valid until recorder_close. */
 const struct record_sink *recorder_sink(struct recorder *recorder);
+
+/* From any thread; does not wait. */
+void recorder_health(struct recorder *recorder, struct recorder_health *ret_health);
+/* While set, nobody waits for room on the disk: calls that would, and those that wait now, return ERR_FULL
+ * (retryable, nothing was recorded or acknowledged by them). For an abort, and for the end of the daemon. */
+void recorder_refuse_waits(struct recorder *recorder, bool refuse);
 
 /* Words a run's state may have: "queued" "running" "paused" "hold" "done" "stopped" "aborted" "estop"
  * "tripped" "failed" "interrupted". run_end takes one of those after "hold". NULL-terminated. */
@@ -39,6 +58,11 @@ int recorder_set_state(struct recorder *recorder, const char *state, struct erro
 /* Sets operator's notes and tags of any run (NULL: unchanged). Waits until that is on disk. */
 int recorder_annotate(struct recorder *recorder, const char *ulid, const char *notes, const char *tags,
                       struct error *err);
+
+/* Records that were put and are not on disk yet. Any thread. */
+uint64_t recorder_backlog(struct recorder *recorder);
+/* Can its lock be had within that host time? Any thread. */
+bool recorder_responds(struct recorder *recorder, int64_t within_ns);
 
 enum recorder_notice_kind {
     RECORDER_NOTICE_RUN,     /* a run began, ended or changed its state */

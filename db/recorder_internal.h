@@ -10,6 +10,7 @@
 
 #include "db/recorder.h"
 #include "db/ring.h"
+#include "db/space.h"
 #include "db/store.h"
 #include "db/writer.h"
 
@@ -27,7 +28,8 @@ enum recorder_kind {
     KIND_TENSOR,
     KIND_CALIBRATION,
     KIND_TRACE,
-    KIND_EVENT
+    KIND_EVENT,
+    KIND_WITHDRAWN /* a call whose caller was refused */
 };
 
 /* A call that waits for the writer's answer. */
@@ -57,6 +59,9 @@ struct recorder {
     struct writer *writer;                                /* writer thread */
     struct recorder_notice notices[RECORDER_NOTICES_MAX]; /* writer thread */
     int notice_count;
+    struct space space;           /* writer thread */
+    int64_t retry_ns;             /* writer thread: SQLite found the disk full; not before then again */
+    enum recorder_condition told; /* writer thread: what the log has been told */
     pthread_t thread;
 
     pthread_mutex_t mutex;
@@ -66,6 +71,8 @@ struct recorder {
     uint64_t put, durable; /* entries ever put; entries on disk */
     int acks_waiting, rooms_waiting;
     bool idle, closing, run_open;
+    bool refuse_waits; /* nobody waits while `health` is PAUSED */
+    struct recorder_health health;
     int64_t next_calibration;
     struct error failure; /* code 0: healthy */
 
@@ -74,6 +81,8 @@ struct recorder {
     void *notify_context;
 };
 
+/* With the mutex held: true while a caller must not wait; fills err with ERR_FULL. */
+bool recorder_refuses(const struct recorder *recorder, struct error *err);
 /* The calls of the sink, for recorder_open. */
 struct record_sink recorder_sink_of(struct recorder *recorder);
 

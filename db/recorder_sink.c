@@ -10,6 +10,9 @@
 #include "daemon/base/clock.h"
 #include "db/recorder_internal.h"
 
+/* Only the end of a run may use the last of the ring: a run that is aborted while the disk is full still
+ * ends. */
+enum { END_RESERVE = 4096 };
 enum { ATTEMPT_MAX = 1023, POSITION_MAX = (1 << 24) - 1, TRACE_PIECE = 4096 };
 
 const char *const RECORDER_STATES[] = { "queued",  "running", "paused",  "hold",   "done",        "stopped",
@@ -58,6 +61,14 @@ static void wake_writer(struct recorder *r)
         pthread_cond_signal(&r->work);
 }
 
+static void *room_for(struct recorder *r, int kind, size_t bytes)
+{
+    if (kind != KIND_RUN_END &&
+        (r->ring.capacity - r->ring.used < bytes + END_RESERVE || r->ring.entries + 1 >= r->ring.entries_max))
+        return NULL;
+    return ring_put(&r->ring, kind, bytes);
+}
+
 /* Puts a record with its parts into the ring; blocks while it is full. Called with the mutex held. */
 static int put_locked(struct recorder *r, int kind, const void *record, size_t size, const struct part *part,
                       int parts, struct error *err)
@@ -70,7 +81,9 @@ static int put_locked(struct recorder *r, int kind, const void *record, size_t s
     if (bytes > RECORDER_RECORD_MAX)
         return error_set(err, ERR_FULL, "a record of %zu bytes is above the limit of %d", bytes,
                          RECORDER_RECORD_MAX);
-    while (r->failure.code == 0 && (at = ring_put(&r->ring, kind, bytes)) == NULL) {
+    while (r->failure.code == 0 && (at = room_for(r, kind, bytes)) == NULL) {
+        if (recorder_refuses(r, err))
+            return ERR_FULL;
         r->rooms_waiting++; /* the group in work, or the next one, makes room */
         pthread_cond_signal(&r->work);
         pthread_cond_wait(&r->changed, &r->mutex);
@@ -107,6 +120,12 @@ static int ask(struct recorder *r, int kind, struct recorder_call *call, struct 
     int code;
 
     pthread_mutex_lock(&r->mutex);
+    /* Whoever asks is at the other end of a request: he is told, and not kept. */
+    if (r->health.condition == RECORDER_PAUSED) {
+        code = error_set(err, ERR_FULL, "%s", r->health.text);
+        pthread_mutex_unlock(&r->mutex);
+        return code;
+    }
     r->acks_waiting++;
     code = put_locked(r, kind, &call, sizeof call, NULL, 0, err);
     while (code == 0 && !call->done)
@@ -354,12 +373,19 @@ static int on_ack(void *context, struct error *err)
     target = r->put;
     r->acks_waiting++;
     pthread_cond_signal(&r->work);
-    while (r->durable < target && r->failure.code == 0)
-        pthread_cond_wait(&r->changed, &r->mutex);
+    code = 0;
+    while (code == 0 && r->durable < target && r->failure.code == 0) {
+        if (recorder_refuses(r, err))
+            code = ERR_FULL;
+        else
+            pthread_cond_wait(&r->changed, &r->mutex);
+    }
     r->acks_waiting--;
-    code = r->durable < target ? r->failure.code : 0;
-    if (code != 0 && err != NULL)
-        *err = r->failure;
+    if (code == 0 && r->durable < target) {
+        code = r->failure.code;
+        if (err != NULL)
+            *err = r->failure;
+    }
     pthread_mutex_unlock(&r->mutex);
     return code;
 }

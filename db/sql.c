@@ -4,6 +4,7 @@
  * sql: checked calls on SQLite. */
 #include "db/sql.h"
 
+#include <errno.h>
 #include <math.h>
 #include <sqlite3.h>
 
@@ -34,9 +35,15 @@ static int code_of(int rc)
 
 int sql_error(struct sqlite3 *db, struct error *err, const char *what)
 {
-    int rc = sqlite3_extended_errcode(db);
+    int rc = sqlite3_extended_errcode(db), code = code_of(rc);
 
-    return error_set(err, code_of(rc), "%s: %s (SQLite %d)", what, sqlite3_errmsg(db), rc);
+    /* A file that cannot be made or grown for want of room. */
+    if (((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_IOERR) && sqlite3_system_errno(db) == ENOSPC)
+        code = ERR_FULL;
+    error_set(err, code, "%s: %s (SQLite %d)", what, sqlite3_errmsg(db), rc);
+    if (err != NULL)
+        err->retryable = code == ERR_FULL;
+    return code;
 }
 
 int sql_exec(struct sqlite3 *db, const char *sql, struct error *err)

@@ -15,7 +15,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 /* Error of the handle's last call: "what: <SQLite's words>", with the matching code (FULL, MEMORY, CONFLICT
- * ...). */
+ * ...). A full disk is retryable, which tells it from a named limit that was reached. */
 int sql_error(struct sqlite3 *db, struct error *err, const char *what);
 /* Runs statements without results. */
 int sql_exec(struct sqlite3 *db, const char *sql, struct error *err);

@@ -21,7 +21,10 @@
 struct store {
     sqlite3 *db;
     char *path;
-    int lock_fd; /* -1 for a reader */
+    int lock_fd;              /* -1 for a reader */
+    int64_t wal_pages;        /* in the log at the last commit */
+    int64_t checkpoint_pages; /* the log is copied when it has so many */
+    int64_t page_bytes;
 };
 
 /* FULL: in WAL mode NORMAL loses acknowledged points at a power cut. Only tests/fault/ builds it otherwise,
@@ -86,6 +89,36 @@ static int write_units(sqlite3 *db, struct error *err)
     return code;
 }
 
+static int note_wal(void *context, sqlite3 *db, const char *name, int pages)
+{
+    struct store *store = context;
+
+    (void)db;
+    (void)name;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+int store_checkpoint(struct store *store, struct error *err)
+{
+    int64_t step = STORE_CHECKPOINT_BYTES / store->page_bytes;
+    int in_log = -1, copied = -1, rc;
+
+    if (store->wal_pages < store->checkpoint_pages)
+        return 0;
+    rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
+    if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_FULL)
+        return sql_error(store->db, err, "cannot copy the log into the store");
+    /* All copied: it starts over with the next commit. Else it is no use to try at every commit. */
+    store->checkpoint_pages = rc == SQLITE_OK && in_log == copied ? step : store->wal_pages + step;
+    return 0;
+}
+
+int64_t store_wal_bytes(const struct store *store)
+{
+    return store->wal_pages * store->page_bytes;
+}
+
 static int open_handle(struct store *store, int flags, struct error *err)
 {
     int rc =
@@ -128,6 +161,12 @@ static int open_store(const char *path, bool writer, struct store **ret_store, s
         code = sql_exec(store->db, writer ? WRITER_PRAGMAS : READER_PRAGMAS, err);
     if (code == 0)
         code = writer ? write_units(store->db, err) : migrations_check(store->db, err);
+    if (code == 0)
+        code = sql_integer(store->db, "PRAGMA page_size", 4096, &store->page_bytes, err);
+    if (code == 0 && writer) {
+        store->checkpoint_pages = STORE_CHECKPOINT_BYTES / store->page_bytes;
+        sqlite3_wal_hook(store->db, note_wal, store); /* in the place of SQLite's own checkpoints */
+    }
     if (code != 0) {
         error_prefix(err, "%s", path);
         store_close(store);

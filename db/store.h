@@ -16,6 +16,11 @@ struct sqlite3;
 /* The writer waits long for somebody who holds the file (a person's VACUUM): the queue fills and the sweep
  * slows down, but nothing is lost. */
 enum { STORE_WRITER_BUSY_MS = 60000, STORE_READER_BUSY_MS = 5000, STORE_WAL_BYTES = 16 << 20 };
+/* The log is copied into the store when it has grown by so much. Somebody who reads for long keeps it from
+ * starting over: it grows, is complained about, and at last nothing more is written until he has done. */
+#define STORE_CHECKPOINT_BYTES (4LL << 20)
+#define STORE_WAL_ALARM_BYTES  (256LL << 20)
+#define STORE_WAL_MAX_BYTES    (8LL << 30)
 
 /* Creates the file when it is absent; brings the schema up to date. A second writer is refused. */
 int store_open_writer(const char *path, struct store **ret_store, struct error *err);
@@ -23,6 +28,10 @@ int store_open_writer(const char *path, struct store **ret_store, struct error *
 int store_open_reader(const char *path, struct store **ret_store, struct error *err);
 /* NULL is a no-op. */
 void store_close(struct store *store);
+/* After a commit: copies the log into the store when it is time. A reader in the way is no error. */
+int store_checkpoint(struct store *store, struct error *err);
+/* Size of the log as of the last commit. */
+int64_t store_wal_bytes(const struct store *store);
 /* For db/ only. */
 struct sqlite3 *store_handle(struct store *store);
 const char *store_path(const struct store *store);

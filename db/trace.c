@@ -5,12 +5,14 @@
 #include "db/trace.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/base/hash.h"
 #include "db/sql.h"
@@ -61,7 +63,7 @@ struct channel {
 struct trace_writer {
     sqlite3 *db;
     sqlite3_stmt *put_channel, *put_chunk, *put_group, *put_gap;
-    bool in_transaction;
+    bool in_transaction, again;
     int64_t links; /* chunks in the hash chain */
     uint8_t chain[SHA256_BYTES];
     int channel_count;
@@ -152,6 +154,22 @@ static int prepare(struct trace_writer *w, struct error *err)
     return code;
 }
 
+/* A new folder is not durable before the one that it lies in. */
+static int sync_parent(char *folder, struct error *err)
+{
+    char *slash = strrchr(folder, '/');
+    int fd, code = 0;
+
+    if (slash != NULL)
+        slash[slash == folder] = '\0';
+    fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        code = error_set_errno(err, errno, "%s: cannot sync", slash == NULL ? "." : folder);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
 /* Makes the folder that holds the file; one that is there is fine. */
 static int make_folder(const char *path, struct error *err)
 {
@@ -161,9 +179,9 @@ static int make_folder(const char *path, struct error *err)
     if (slash == NULL || slash == path)
         return 0;
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    if (mkdir(folder, 0755) != 0 && errno != EEXIST)
-        return error_set_errno(err, errno, "%s: cannot create", folder);
-    return 0;
+    if (mkdir(folder, 0755) != 0)
+        return errno == EEXIST ? 0 : error_set_errno(err, errno, "%s: cannot create", folder);
+    return sync_parent(folder, err);
 }
 
 void trace_chain(uint8_t chain[SHA256_BYTES], int64_t links, const char *channel, int64_t first_ns,
@@ -181,13 +199,14 @@ void trace_chain(uint8_t chain[SHA256_BYTES], int64_t links, const char *channel
     sha256_final(&ctx, chain);
 }
 
-int trace_writer_open(const char *path, struct trace_writer **ret_writer, struct error *err)
+int trace_writer_open(const char *path, bool again, struct trace_writer **ret_writer, struct error *err)
 {
     struct trace_writer *w = calloc(1, sizeof *w);
     int code;
 
     if (w == NULL)
         return error_set(err, ERR_MEMORY, "%s: no memory", path);
+    w->again = again;
     code = make_folder(path, err);
     if (code == 0 &&
         sqlite3_open_v2(path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
@@ -364,6 +383,12 @@ int trace_writer_add(struct trace_writer *w, const char *channel, int unit, cons
         code = find_channel(w, channel, unit, &c, err);
     if (code != 0 || count == 0)
         return code;
+    for (; w->again && c->resumed && count > 0 && *time_ns <= c->gap_from_ns; count--) {
+        time_ns++;
+        value++;
+    }
+    if (count == 0)
+        return 0;
     if (c->resumed)
         code = sql_run(w->put_gap, err, "lll", c->id, c->gap_from_ns, time_ns[0]);
     c->resumed = false;
@@ -400,8 +425,13 @@ int trace_writer_commit(struct trace_writer *w, bool flush, struct error *err)
 
 int trace_writer_seal(struct trace_writer *w, struct error *err)
 {
-    int code = begin(w, err);
+    int code = trace_writer_commit(w, false, err);
 
+    /* The store is about to vouch for this file: from here it is as durable as the store. */
+    if (code == 0)
+        code = sql_exec(w->db, "PRAGMA synchronous=FULL", err);
+    if (code == 0)
+        code = begin(w, err);
     for (int i = 0; code == 0 && i < w->channel_count; i++) {
         code = put_chunk(w, &w->channel[i], true, err);
         if (code == 0)

@@ -26,8 +26,9 @@ struct trace_writer;
 struct trace_reader;
 
 /* Creates the file (and its folder), or continues one that an interrupted run has left: what follows its last
- * sample is recorded as a gap. */
-int trace_writer_open(const char *path, struct trace_writer **ret_writer, struct error *err);
+ * sample is recorded as a gap. again: samples that the file has already are offered once more, and skipped.
+ */
+int trace_writer_open(const char *path, bool again, struct trace_writer **ret_writer, struct error *err);
 /* Appends samples in time order per channel. */
 int trace_writer_add(struct trace_writer *writer, const char *channel, int unit, const int64_t *time_ns,
                      const float *value, int count, struct error *err);

@@ -36,19 +36,27 @@ struct current {
     bool unwritten;
 };
 
+/* Where the writer stands. A group that fails goes back to where it began: see writer_rollback. */
+struct place {
+    int64_t next_run, next_cell;
+    int64_t run_id, bench_id, chip_id; /* of the current run; 0: none */
+    bool continued;                    /* this run may already have rows */
+    bool traced;                       /* this run has a trace file */
+    char ulid[ULID_TEXT];
+    int last_step, last_cell; /* a cell that was just looked up */
+    int64_t last_cell_id;
+    struct current current;
+};
+
 struct writer {
     struct store *store;
     struct sqlite3 *db;
     struct sqlite3_stmt *stmt[STATEMENT_COUNT];
-    int64_t next_run, next_cell, last_calibration;
-    int64_t run_id, bench_id, chip_id; /* of the current run; 0: none */
-    bool continued;                    /* this run may already have rows */
-    char ulid[ULID_TEXT];
-    struct trace_writer *trace;
+    int64_t last_calibration;
+    struct place place, group_place; /* now; at the begin of the group */
+    struct trace_writer *trace;      /* NULL: none yet, or dropped by a rollback */
+    bool again;                      /* the last group failed: its records come a second time */
     int64_t trace_flushed_ns;
-    int last_step, last_cell; /* a cell that was just looked up */
-    int64_t last_cell_id;
-    struct current current;
     int held; /* readings that wait for a full statement, or for the commit */
     struct held_reading {
         int64_t id, channel;
@@ -60,14 +68,14 @@ struct writer {
 
 static int load_counters(struct writer *w, struct error *err)
 {
-    int code = sql_integer(w->db, "SELECT max(id) FROM run", 0, &w->next_run, err);
+    int code = sql_integer(w->db, "SELECT max(id) FROM run", 0, &w->place.next_run, err);
 
     if (code == 0)
-        code = sql_integer(w->db, "SELECT max(id) FROM cell", 0, &w->next_cell, err);
+        code = sql_integer(w->db, "SELECT max(id) FROM cell", 0, &w->place.next_cell, err);
     if (code == 0)
         code = sql_integer(w->db, "SELECT max(id) FROM calibration", 0, &w->last_calibration, err);
-    w->next_run++;
-    w->next_cell++;
+    w->place.next_run++;
+    w->place.next_cell++;
     return code;
 }
 
@@ -110,16 +118,17 @@ void writer_close(struct writer *w)
 
 int writer_begin(struct writer *w, struct error *err)
 {
+    w->group_place = w->place;
     return sql_exec(w->db, "BEGIN IMMEDIATE", err);
 }
 
 static int write_current(struct writer *w, struct error *err)
 {
-    if (!w->current.unwritten)
+    if (!w->place.current.unwritten)
         return 0;
-    w->current.unwritten = false;
-    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlnn", w->current.id, "none", "ok", "",
-                   w->current.begin_ns);
+    w->place.current.unwritten = false;
+    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlnn", w->place.current.id, "none", "ok", "",
+                   w->place.current.begin_ns);
 }
 
 static int bind_reading(struct sqlite3_stmt *stmt, int row, const struct held_reading *held,
@@ -162,7 +171,10 @@ int writer_commit(struct writer *w, int64_t now_ns, struct error *err)
         if (flush)
             w->trace_flushed_ns = now_ns;
     }
-    return code == 0 ? sql_exec(w->db, "COMMIT", err) : code;
+    if (code == 0)
+        code = sql_exec(w->db, "COMMIT", err);
+    w->again = w->again && code != 0;
+    return code;
 }
 
 void writer_rollback(struct writer *w)
@@ -170,6 +182,14 @@ void writer_rollback(struct writer *w)
     struct error ignored; /* the caller reports the failure that led here */
 
     sql_exec(w->db, "ROLLBACK", &ignored);
+    w->place = w->group_place;
+    w->held = 0;
+    /* Channels that this group has found may have been its own. */
+    memset(w->channel, 0, sizeof w->channel);
+    w->channel_count = 0;
+    w->again = true;
+    trace_writer_close(w->trace);
+    w->trace = NULL;
 }
 
 /* Runs a statement that returns one integer. */
@@ -218,7 +238,7 @@ static int find_chip(struct writer *w, const struct record_run *run, struct erro
     code = sql_bind(w->stmt[CHIP_ID], err, "ttttttt", run->chip_type, run->chip_serial, value[0], value[1],
                     value[2], value[3], value[4]);
     if (code == 0)
-        code = returning(w->stmt[CHIP_ID], &w->chip_id, err);
+        code = returning(w->stmt[CHIP_ID], &w->place.chip_id, err);
     cJSON_Delete(snapshot);
     return code;
 }
@@ -229,18 +249,18 @@ static int insert_run(struct writer *w, const struct record_run *run, struct err
     int code = sql_bind(w->stmt[BENCH_ID], err, "t", run->bench);
 
     if (code == 0)
-        code = returning(w->stmt[BENCH_ID], &w->bench_id, err);
+        code = returning(w->stmt[BENCH_ID], &w->place.bench_id, err);
     if (code == 0)
         code = find_chip(w, run, err);
     if (code != 0)
         return code;
-    w->run_id = w->next_run++;
+    w->place.run_id = w->place.next_run++;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)run->seed);
-    return sql_run(w->stmt[RUN_INSERT], err, "ltttltlttttttttttttill", w->run_id, run->ulid, run->campaign,
-                   run->plan_hash, w->bench_id, run->socket, w->chip_id, run->backend, run->operator_name,
-                   run->tags, run->build, seed, run->network_hash, run->mapping_hash, run->dataset_hash,
-                   run->plan_json, run->bench_json, run->chip_json, run->clock_virtual ? "virtual" : "real",
-                   (int)run->simulated, run->time_ns, run->wall_ns);
+    return sql_run(w->stmt[RUN_INSERT], err, "ltttltlttttttttttttill", w->place.run_id, run->ulid,
+                   run->campaign, run->plan_hash, w->place.bench_id, run->socket, w->place.chip_id,
+                   run->backend, run->operator_name, run->tags, run->build, seed, run->network_hash,
+                   run->mapping_hash, run->dataset_hash, run->plan_json, run->bench_json, run->chip_json,
+                   run->clock_virtual ? "virtual" : "real", (int)run->simulated, run->time_ns, run->wall_ns);
 }
 
 /* Looks for a run of that ULID; a different plan is refused before anything was written. */
@@ -249,7 +269,7 @@ int writer_run_check(struct writer *w, const struct record_run *run, struct erro
     struct sqlite3_stmt *stmt = w->stmt[RUN_FIND];
     int code = sql_bind(stmt, err, "t", run->ulid);
 
-    w->run_id = 0;
+    w->place.run_id = 0;
     if (code == 0)
         code = sql_step(stmt, err);
     if (code <= 0)
@@ -260,9 +280,9 @@ int writer_run_check(struct writer *w, const struct record_run *run, struct erro
         sql_reset(stmt);
         return code;
     }
-    w->run_id = sql_col_int(stmt, 0);
-    w->chip_id = sql_col_int(stmt, 2);
-    w->bench_id = sql_col_int(stmt, 3);
+    w->place.run_id = sql_col_int(stmt, 0);
+    w->place.chip_id = sql_col_int(stmt, 2);
+    w->place.bench_id = sql_col_int(stmt, 3);
     code = sql_step(stmt, err);
     return code < 0 ? code : 0;
 }
@@ -271,15 +291,29 @@ int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *re
 {
     int code;
 
-    w->continued = w->run_id != 0;
-    w->current = (struct current){ 0 };
-    w->last_cell_id = 0;
-    code = w->continued ? sql_run(w->stmt[RUN_CONTINUE], err, "l", w->run_id) : insert_run(w, run, err);
+    w->place.continued = w->place.run_id != 0;
+    w->place.current = (struct current){ 0 };
+    w->place.last_cell_id = 0;
+    code = w->place.continued ? sql_run(w->stmt[RUN_CONTINUE], err, "l", w->place.run_id)
+                              : insert_run(w, run, err);
     if (code != 0)
         return code;
-    snprintf(w->ulid, sizeof w->ulid, "%s", run->ulid);
-    *ret_id = w->run_id;
+    snprintf(w->place.ulid, sizeof w->place.ulid, "%s", run->ulid);
+    *ret_id = w->place.run_id;
     return 0;
+}
+
+static int open_trace(struct writer *w, struct error *err)
+{
+    char path[1024];
+    int code;
+
+    if (w->trace != NULL)
+        return 0;
+    store_trace_path(store_path(w->store), w->place.ulid, path, sizeof path);
+    code = trace_writer_open(path, w->again, &w->trace, err);
+    w->place.traced = w->place.traced || code == 0;
+    return code;
 }
 
 static int close_trace(struct writer *w, struct error *err)
@@ -287,16 +321,20 @@ static int close_trace(struct writer *w, struct error *err)
     char file[80], chain[TRACE_CHAIN_HEX];
     int code;
 
-    if (w->trace == NULL)
+    if (!w->place.traced)
         return 0;
+    code = open_trace(w, err);
+    if (code != 0)
+        return code;
     code = trace_writer_seal(w->trace, err);
     trace_writer_chain(w->trace, chain);
-    snprintf(file, sizeof file, "%s.trace", w->ulid);
+    snprintf(file, sizeof file, "%s.trace", w->place.ulid);
     if (code == 0)
-        code =
-            sql_run(w->stmt[TRACE_FILE], err, "ltlt", w->run_id, file, trace_writer_chunks(w->trace), chain);
+        code = sql_run(w->stmt[TRACE_FILE], err, "ltlt", w->place.run_id, file, trace_writer_chunks(w->trace),
+                       chain);
     trace_writer_close(w->trace);
     w->trace = NULL;
+    w->place.traced = false;
     return code;
 }
 
@@ -309,17 +347,17 @@ int writer_run_end(struct writer *w, const char *state, int code_of_run, const c
         code = close_trace(w, err);
     if (code == 0)
         code = sql_run(w->stmt[RUN_END], err, "tttlll", state, error_name(code_of_run), message, time_ns,
-                       wall_ns, w->run_id);
-    w->run_id = w->chip_id = w->bench_id = 0;
-    w->current = (struct current){ 0 };
-    w->last_cell_id = 0;
-    w->ulid[0] = '\0';
+                       wall_ns, w->place.run_id);
+    w->place.run_id = w->place.chip_id = w->place.bench_id = 0;
+    w->place.current = (struct current){ 0 };
+    w->place.last_cell_id = 0;
+    w->place.ulid[0] = '\0';
     return code;
 }
 
 int writer_run_state(struct writer *w, const char *state, struct error *err)
 {
-    return sql_run(w->stmt[RUN_STATE], err, "tl", state, w->run_id);
+    return sql_run(w->stmt[RUN_STATE], err, "tl", state, w->place.run_id);
 }
 
 int writer_annotate(struct writer *w, const char *ulid, const char *notes, const char *tags,
@@ -336,9 +374,9 @@ int writer_annotate(struct writer *w, const char *ulid, const char *notes, const
 int writer_step(struct writer *w, const struct record_step *step, struct error *err)
 {
     if (step->end)
-        return sql_run(w->stmt[STEP_END], err, "tlli", error_name(step->code), step->time_ns, w->run_id,
+        return sql_run(w->stmt[STEP_END], err, "tlli", error_name(step->code), step->time_ns, w->place.run_id,
                        step->index);
-    return sql_run(w->stmt[STEP_BEGIN], err, "littl", w->run_id, step->index, step->kind, step->name,
+    return sql_run(w->stmt[STEP_BEGIN], err, "littl", w->place.run_id, step->index, step->kind, step->name,
                    step->time_ns);
 }
 
@@ -350,11 +388,12 @@ static int find_cell(struct writer *w, int step, int cell, const char *identity,
     struct sqlite3_stmt *stmt = w->stmt[CELL_FIND];
     int code;
 
-    if (identity == NULL && w->last_cell_id != 0 && w->last_step == step && w->last_cell == cell) {
-        *ret_id = w->last_cell_id;
+    if (identity == NULL && w->place.last_cell_id != 0 && w->place.last_step == step &&
+        w->place.last_cell == cell) {
+        *ret_id = w->place.last_cell_id;
         return 0;
     }
-    code = sql_bind(stmt, err, "lii", w->run_id, step, cell);
+    code = sql_bind(stmt, err, "lii", w->place.run_id, step, cell);
     if (code == 0)
         code = sql_step(stmt, err);
     if (code < 0)
@@ -369,25 +408,25 @@ static int find_cell(struct writer *w, int step, int cell, const char *identity,
     else
         code = 0;
     sql_reset(stmt);
-    w->last_step = step;
-    w->last_cell = cell;
-    w->last_cell_id = *ret_id;
+    w->place.last_step = step;
+    w->place.last_cell = cell;
+    w->place.last_cell_id = *ret_id;
     return code;
 }
 
 static int insert_cell(struct writer *w, const struct record_cell *cell, struct error *err)
 {
-    w->last_step = cell->step;
-    w->last_cell = cell->index;
-    w->last_cell_id = w->next_cell++;
-    return sql_run(w->stmt[CELL_INSERT], err, "lliiitt", w->last_cell_id, w->run_id, cell->step, cell->index,
-                   cell->repeat, cell->identity, cell->axes_json);
+    w->place.last_step = cell->step;
+    w->place.last_cell = cell->index;
+    w->place.last_cell_id = w->place.next_cell++;
+    return sql_run(w->stmt[CELL_INSERT], err, "lliiitt", w->place.last_cell_id, w->place.run_id, cell->step,
+                   cell->index, cell->repeat, cell->identity, cell->axes_json);
 }
 
 int writer_cell(struct writer *w, const struct record_cell *cell, struct error *err)
 {
     int64_t id = 0;
-    int code = w->continued ? find_cell(w, cell->step, cell->index, cell->identity, &id, err) : 0;
+    int code = w->place.continued ? find_cell(w, cell->step, cell->index, cell->identity, &id, err) : 0;
 
     return code != 0 || id != 0 ? code : insert_cell(w, cell, err);
 }
@@ -396,7 +435,7 @@ int writer_cell(struct writer *w, const struct record_cell *cell, struct error *
 static int enter(struct writer *w, int step, int cell, int number, int64_t begin_ns, bool create,
                  struct error *err)
 {
-    struct current *now = &w->current;
+    struct current *now = &w->place.current;
     int64_t cell_id = 0, first;
     bool exists = false;
     int code = write_current(w, err);
@@ -405,7 +444,7 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
         code = find_cell(w, step, cell, NULL, &cell_id, err);
     if (code == 0 && cell_id == 0 && cell < 0) {
         code = insert_cell(w, &(struct record_cell){ step, cell, "{}", "", 0 }, err);
-        cell_id = w->last_cell_id;
+        cell_id = w->place.last_cell_id;
     }
     if (code == 0 && cell_id == 0)
         code =
@@ -413,7 +452,7 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
     if (code != 0)
         return code;
     *now = (struct current){ step, cell, number, cell_id << ATTEMPT_SHIFT | number, begin_ns, 0, false };
-    if (w->continued || !create || cell < 0) {
+    if (w->place.continued || !create || cell < 0) {
         code = sql_bind(w->stmt[ATTEMPT_FIND], err, "l", now->id);
         if (code == 0)
             code = sql_step(w->stmt[ATTEMPT_FIND], err);
@@ -444,7 +483,7 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
  */
 static int locate(struct writer *w, int step, int cell, int number, int64_t time_ns, struct error *err)
 {
-    const struct current *now = &w->current;
+    const struct current *now = &w->place.current;
     int wanted = cell < 0 ? 0 : number;
 
     if (now->id != 0 && now->step == step && now->cell == cell && now->number == wanted)
@@ -462,12 +501,12 @@ int writer_attempt(struct writer *w, const struct record_attempt *a, struct erro
     code = locate(w, a->step, a->cell, a->attempt, a->time_ns, err);
     if (code != 0)
         return code;
-    if (!w->current.unwritten)
+    if (!w->place.current.unwritten)
         return sql_run(w->stmt[ATTEMPT_END], err, "tttlll", verdict, name, a->message, a->time_ns, a->host_ns,
-                       w->current.id);
-    w->current.unwritten = false;
-    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlll", w->current.id, verdict, name, a->message,
-                   w->current.begin_ns, a->time_ns, a->host_ns);
+                       w->place.current.id);
+    w->place.current.unwritten = false;
+    return sql_run(w->stmt[ATTEMPT_INSERT], err, "ltttlll", w->place.current.id, verdict, name, a->message,
+                   w->place.current.begin_ns, a->time_ns, a->host_ns);
 }
 
 static int channel_id(struct writer *w, const char *name, const char *instrument, int unit, int64_t *ret_id,
@@ -508,12 +547,13 @@ int writer_reading(struct writer *w, const struct record_reading *r, struct erro
 
     if (code == 0)
         code = channel_id(w, r->channel, r->instrument, v->unit, &channel, err);
-    if (code == 0 && w->current.next_reading >> ROW_SHIFT != 0)
+    if (code == 0 && w->place.current.next_reading >> ROW_SHIFT != 0)
         code = error_set(err, ERR_FULL, "more than 2^%d readings in one attempt", ROW_SHIFT);
     if (code != 0)
         return code;
     w->held_reading[w->held++] =
-        (struct held_reading){ w->current.id << ROW_SHIFT | w->current.next_reading++, channel, *v };
+        (struct held_reading){ w->place.current.id << ROW_SHIFT | w->place.current.next_reading++, channel,
+                               *v };
     return w->held == ROWS ? write_readings(w, err) : 0;
 }
 
@@ -535,15 +575,15 @@ int writer_samples(struct writer *w, const struct record_samples *batch, struct 
         struct sqlite3_stmt *stmt = w->stmt[rows == ROWS ? SAMPLE_INSERT_MANY : SAMPLE_INSERT];
 
         for (int row = 0; code == 0 && row < rows; row++, i++)
-            code = bind_sample(stmt, row, w->current.id << ROW_SHIFT | (batch->first + i), &batch->sample[i],
-                               err);
+            code = bind_sample(stmt, row, w->place.current.id << ROW_SHIFT | (batch->first + i),
+                               &batch->sample[i], err);
         if (code == 0)
             code = sql_step(stmt, err);
     }
     if (code != 0)
         return code;
-    return sql_run(w->stmt[CURSOR_MOVE], err, "liiii", w->run_id, batch->step, batch->cell, batch->attempt,
-                   batch->first + batch->count);
+    return sql_run(w->stmt[CURSOR_MOVE], err, "liiii", w->place.run_id, batch->step, batch->cell,
+                   batch->attempt, batch->first + batch->count);
 }
 
 int writer_tensor(struct writer *w, const struct record_tensor *t, struct error *err)
@@ -552,7 +592,7 @@ int writer_tensor(struct writer *w, const struct record_tensor *t, struct error 
 
     if (code != 0)
         return code;
-    return sql_run(w->stmt[TENSOR_INSERT], err, "liittiiiiib", w->current.id, t->sample, t->layer,
+    return sql_run(w->stmt[TENSOR_INSERT], err, "liittiiiiib", w->place.current.id, t->sample, t->layer,
                    t->layer_name, TENSOR_KINDS[t->kind], t->core, t->shape[0], t->shape[1], t->shape[2],
                    t->type_bits, t->data, t->bytes);
 }
@@ -568,23 +608,19 @@ int writer_calibration(struct writer *w, int64_t id, const struct record_calibra
     for (int i = 0; i < cal->coefficient_count; i++)
         strbuf_add(&list, "%s%s", i == 0 ? "" : ",", text_number(cal->coefficient[i], number, sizeof number));
     strbuf_add(&list, "]");
-    code = list.failed ? error_set(err, ERR_MEMORY, "no memory for a calibration")
-                       : sql_run(w->stmt[CALIBRATION_INSERT], err, "lllltttttdll", id, w->run_id, w->chip_id,
-                                 w->bench_id, cal->key, cal->kind, cal->instrument_chain, list.text,
-                                 cal->raw_json, cal->validity_s, cal->time_ns, wall_ns);
+    code = list.failed
+               ? error_set(err, ERR_MEMORY, "no memory for a calibration")
+               : sql_run(w->stmt[CALIBRATION_INSERT], err, "lllltttttdll", id, w->place.run_id,
+                         w->place.chip_id, w->place.bench_id, cal->key, cal->kind, cal->instrument_chain,
+                         list.text, cal->raw_json, cal->validity_s, cal->time_ns, wall_ns);
     strbuf_free(&list);
     return code;
 }
 
 int writer_trace(struct writer *w, const struct record_trace *trace, struct error *err)
 {
-    char path[1024];
-    int code = 0;
+    int code = open_trace(w, err);
 
-    if (w->trace == NULL) {
-        store_trace_path(store_path(w->store), w->ulid, path, sizeof path);
-        code = trace_writer_open(path, &w->trace, err);
-    }
     if (code == 0)
         code = trace_writer_add(w->trace, trace->channel, trace->unit, trace->time_ns, trace->value,
                                 trace->count, err);
@@ -607,16 +643,16 @@ int writer_chip(struct writer *w, const struct record_chip *chip, struct error *
         sql_bind(w->stmt[CHIP_ID], err, "ttttttt", chip->type, chip->serial, known(chip->revision),
                  known(chip->lot), known(chip->wafer), chip->x >= 0 ? x : NULL, chip->y >= 0 ? y : NULL);
     if (code == 0)
-        code = returning(w->stmt[CHIP_ID], &w->chip_id, err);
+        code = returning(w->stmt[CHIP_ID], &w->place.chip_id, err);
     if (code == 0)
-        code = sql_run(w->stmt[RUN_CHIP], err, "ll", w->chip_id, w->run_id);
+        code = sql_run(w->stmt[RUN_CHIP], err, "ll", w->place.chip_id, w->place.run_id);
     return code;
 }
 
 int writer_event(struct writer *w, const struct record_event *event, struct error *err)
 {
-    return sql_run(w->stmt[EVENT_INSERT], err, "ltttll", w->run_id, event->kind, event->text, event->json,
-                   event->time_ns, event->wall_ns);
+    return sql_run(w->stmt[EVENT_INSERT], err, "ltttll", w->place.run_id, event->kind, event->text,
+                   event->json, event->time_ns, event->wall_ns);
 }
 
 int64_t writer_last_calibration(const struct writer *w)
@@ -626,5 +662,5 @@ int64_t writer_last_calibration(const struct writer *w)
 
 const char *writer_run_ulid(const struct writer *w)
 {
-    return w->ulid;
+    return w->place.ulid;
 }

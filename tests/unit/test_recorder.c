@@ -395,7 +395,7 @@ static void changed_traces_are_found(void **state)
     struct error err;
 
     snprintf(path, sizeof path, "%s/x.trace", f->folder);
-    assert_ok(trace_writer_open(path, &writer, &err));
+    assert_ok(trace_writer_open(path, false, &writer, &err));
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 10; j++)
             time_ns[j] = 10 * i + j;
