@@ -49,7 +49,7 @@ SRC := $(filter-out $(MAINS),$(wildcard daemon/base/*.c daemon/*.c daemon/client
 OBJ := $(SRC:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libnightbench.a
 
-LIBS := -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lm
+LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lm
 
 .PHONY: torture-power all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs

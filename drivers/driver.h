@@ -47,12 +47,18 @@ struct driver {
     int (*request)(void *state, struct message *message, uint8_t *payload, size_t room, struct error *err);
     /* After a cut or garbage: brings both ends to a message boundary. A failure makes the port reconnect. */
     int (*resync)(void *state, struct error *err);
+    /* Tells an instrument that does not answer to switch a channel off (or to release its pins): it may still
+     * hear. Reads nothing, so success says only that it was sent. state NULL: over a connection of its own.
+     * May be NULL. */
+    int (*off_unheard)(struct driver_config *config, const struct transport_env *env, void *state, int channel,
+                       struct error *err);
 };
 
 /* The registry: one line per driver, alphabetical. */
 #define DRIVER_LIST(X)                                                                                       \
     X(buspirate)                                                                                             \
     X(korad)                                                                                                 \
+    X(modbus)                                                                                                \
     X(scpi)                                                                                                  \
     X(serprog)
 

@@ -28,6 +28,7 @@ struct bench_channel {
     char rail[BENCH_NAME_MAX]; /* net it feeds, or "" */
     bool can_source;
     double volt_min_v, volt_max_v, volt_step_v, limit_min_a, limit_max_a, settle_s, measure_s;
+    double temp_min_c, temp_max_c; /* of a chamber's set point */
 };
 
 struct bench_instrument {
@@ -118,7 +119,7 @@ int psu_read_state(struct bench_client *c, const struct bench_channel *ch, struc
 int psu_clear_trip(struct bench_client *c, const struct bench_channel *ch, struct error *err);
 
 /* ---- Measuring. Issues every read before it collects any. ---- */
-enum bench_quantity { QUANTITY_VOLTAGE, QUANTITY_CURRENT };
+enum bench_quantity { QUANTITY_VOLTAGE, QUANTITY_CURRENT, QUANTITY_TEMPERATURE };
 struct bench_read {
     const struct bench_channel *channel;
     int quantity;

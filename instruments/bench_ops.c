@@ -137,6 +137,20 @@ int psu_clear_trip(struct bench_client *c, const struct bench_channel *ch, struc
 /* ---- Measuring ---- */
 enum { READS_AT_ONCE = 48 };
 
+static const int UNITS[] = {
+    [QUANTITY_VOLTAGE] = UNIT_VOLT, [QUANTITY_CURRENT] = UNIT_AMPERE, [QUANTITY_TEMPERATURE] = UNIT_CELSIUS
+};
+
+/* Chambers know temperatures and nothing else; nobody else does. */
+static int check_quantity(const struct bench_file *file, const struct bench_read *read, struct error *err)
+{
+    bool chamber = file->instrument[read->channel->instrument].class == CLASS_CHAMBER;
+    if (read->quantity < QUANTITY_VOLTAGE || read->quantity > QUANTITY_TEMPERATURE ||
+        chamber != (read->quantity == QUANTITY_TEMPERATURE))
+        return error_set(err, ERR_UNSUPPORTED, "%s does not measure that quantity", read->channel->name);
+    return 0;
+}
+
 static void take_reading(const struct bench_file *file, const struct message *m, struct bench_read *read)
 {
     read->reading = (struct reading){
@@ -145,7 +159,7 @@ static void take_reading(const struct bench_file *file, const struct message *m,
         .range = m->value[2],
         .time_ns = m->time_ns,
         .wall_ns = clock_wall_now(),
-        .unit = read->quantity == QUANTITY_CURRENT ? UNIT_AMPERE : UNIT_VOLT,
+        .unit = UNITS[read->quantity],
         .flags = m->flags | (file->simulated ? READING_SIMULATED : 0),
     };
     read->code = 0;
@@ -163,7 +177,9 @@ static int read_some(struct bench_client *client, struct bench_read *reads, int 
         m.value[0] = reads[i].quantity;
         posted[i] = NULL;
         reads[i].reading = (struct reading){ .value = NAN, .uncertainty = NAN, .range = NAN };
-        reads[i].code = bench_client_post(client, &m, NULL, 0, &posted[i], &own);
+        reads[i].code = check_quantity(file, &reads[i], &own);
+        if (!reads[i].code)
+            reads[i].code = bench_client_post(client, &m, NULL, 0, &posted[i], &own);
         if (reads[i].code && !first) {
             first = reads[i].code;
             *err = own;

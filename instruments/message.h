@@ -28,7 +28,9 @@ enum message_op {
                         */
     MESSAGE_SPI_CLOCK, /* value[0] Hz; answer: value[0] Hz in force, value[1] tx_max, value[2] rx_max */
     MESSAGE_SPI_DRIVE, /* value[0] 0/1 */
-    MESSAGE_SAFE_OFF,  /* output off, or SPI pins released; value[0] 1 when the read back still says on */
+    MESSAGE_SET_TEMPERATURE, /* value[0] Celsius; answer: value[0] the set point read back. A chamber answers
+                              * STATE with value[0] set point, value[1] measured, flag TRIPPED: its fault */
+    MESSAGE_SAFE_OFF, /* output off, or SPI pins released; value[0] 1 when the read back still says on */
     MESSAGE_PORT_COUNT,
 
     /* To the keeper itself. */
