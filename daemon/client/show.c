@@ -13,7 +13,14 @@
 #include "daemon/base/units.h"
 #include "daemon/client/table.h"
 
-enum { CELL_TEXT = 48, READINGS_SHOWN = 4 };
+enum {
+    CELL_TEXT = 48,
+    READING_TEXT = 4 * CELL_TEXT,
+    READINGS_SHOWN = 4,
+    VALUE_DIGITS = 4,
+    COUNT_DIGITS = 15,
+    DIGITS_MAX = 7
+};
 
 const char *show_text(const cJSON *tree, const char *name)
 {
@@ -92,7 +99,8 @@ static void verdict_text(const cJSON *run, char *out, size_t size)
 
 void show_runs(const cJSON *runs, FILE *out)
 {
-    static const char *const heads[] = { "RUN", "BEGUN", "CAMPAIGN", "CHIP", "BACKEND", "STATE", "POINTS" };
+    static const char *const heads[] = { "RUN",     "BEGUN (UTC)", "CAMPAIGN", "CHIP",
+                                         "BACKEND", "STATE",       "POINTS" };
     const cJSON *run;
     struct table table;
 
@@ -103,6 +111,8 @@ void show_runs(const cJSON *runs, FILE *out)
 
         verdict_text(run, verdicts, sizeof verdicts);
         snprintf(begin, sizeof begin, "%.16s", show_text(run, "begin"));
+        if (strlen(begin) > 10)
+            begin[10] = ' '; /* 2026-01-31T18:00 */
         table_row(&table,
                   (const char *const[]){ show_text(run, "ulid"), begin, show_text(run, "campaign"),
                                          show_text(cJSON_GetObjectItemCaseSensitive(run, "chip"), "serial"),
@@ -135,13 +145,14 @@ static void show_steps(const cJSON *steps, FILE *out)
 void show_run(const cJSON *run, FILE *out)
 {
     const cJSON *chip = cJSON_GetObjectItemCaseSensitive(run, "chip");
+    const char *serial = show_text(chip, "serial");
     char verdicts[160], time[CELL_TEXT];
 
     verdict_text(run, verdicts, sizeof verdicts);
     fprintf(out, "run       %s\n", show_text(run, "ulid"));
     fprintf(out, "campaign  %s\n", show_text(run, "campaign"));
     fprintf(out, "chip      %s %s, bench %s%s, back end %s\n", show_text(chip, "type"),
-            show_text(chip, "serial"), show_text(run, "bench"),
+            strcmp(serial, "-") != 0 ? serial : "(not identified)", show_text(run, "bench"),
             show_true(run, "simulated") ? " (simulated)" : "", show_text(run, "backend"));
     fprintf(out, "begun     %s, bench time %s (%s)\n", show_text(run, "begin"),
             duration_text((show_number(run, "end_time_ns") - show_number(run, "begin_time_ns")) * 1e-9, time),
@@ -172,23 +183,47 @@ static void axes_text(const cJSON *axes, char *out, size_t size)
     }
 }
 
-/* "600.5 mV +- 18 uV"; a ratio or a count stays a plain number. */
-static void reading_text(const cJSON *reading, char *out, size_t size)
+/* Shares of a whole, which people read in percent; every other reading without a unit is a number. */
+static bool is_share(const char *channel)
 {
-    const char *unit = show_text(reading, "unit");
-    double value = show_number(reading, "value"), uncertainty = show_number(reading, "uncertainty");
-    char text[CELL_TEXT], spread[CELL_TEXT] = "";
+    static const char *const shares[] = { "accuracy", "recall", "false_alarm", "agreement" };
 
-    if (strcmp(unit, "-") == 0) {
-        snprintf(text, sizeof text, "%.4g", value);
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++)
+        if (strcmp(channel, shares[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Significant digits of a value whose uncertainty is printed with two: both end at the same decimal. */
+static int digits_to_show(double value, double uncertainty)
+{
+    if (!(uncertainty > 0) || !isfinite(uncertainty) || !isfinite(value) || value == 0)
+        return VALUE_DIGITS;
+    double digits = floor(log10(fabs(value))) - floor(log10(uncertainty)) + 2;
+    return digits < 1 ? 1 : digits > DIGITS_MAX ? DIGITS_MAX : (int)digits;
+}
+
+/* "600.531 mV +- 18 uV", "80.1 % +- 1.3 %"; a count stays a plain number. */
+static void reading_text(const cJSON *reading, char out[READING_TEXT])
+{
+    const char *channel = show_text(reading, "channel"), *unit = show_text(reading, "unit");
+    double value = show_number(reading, "value"), uncertainty = show_number(reading, "uncertainty");
+    bool known = isfinite(uncertainty) && uncertainty > 0;
+    int digits = digits_to_show(value, uncertainty);
+    char text[CELL_TEXT], spread[CELL_TEXT];
+
+    if (is_share(channel)) {
+        snprintf(text, sizeof text, "%.1f %%", 100 * value);
+        snprintf(spread, sizeof spread, "%.1f %%", 100 * uncertainty);
+    } else if (strcmp(unit, "-") == 0) {
+        bool count = value == floor(value) && fabs(value) < 1e15;
+        snprintf(text, sizeof text, "%.*g", count ? COUNT_DIGITS : digits, value);
         snprintf(spread, sizeof spread, "%.2g", uncertainty);
     } else {
-        text_engineering(value, unit, 4, text, sizeof text);
+        text_engineering(value, unit, digits, text, sizeof text);
         text_engineering(uncertainty, unit, 2, spread, sizeof spread);
     }
-    bool known = isfinite(uncertainty) && uncertainty > 0;
-    snprintf(out, size, "%s %s%s%s", show_text(reading, "channel"), text, known ? " +- " : "",
-             known ? spread : "");
+    snprintf(out, READING_TEXT, "%.90s %s%s%s", channel, text, known ? " +- " : "", known ? spread : "");
 }
 
 /* What a person looks for first. */
@@ -213,12 +248,12 @@ static void readings_text(const cJSON *readings, char *out, size_t size)
             const char *channel = show_text(reading, "channel");
             const char *end = strrchr(channel, '.');
             bool part = end != NULL && (strcmp(end, ".low") == 0 || strcmp(end, ".high") == 0);
-            char text[2 * CELL_TEXT];
+            char text[READING_TEXT];
 
             if (is_headline(channel) != headline || part || strncmp(channel, "rail.", 5) == 0 ||
                 shown == READINGS_SHOWN || used >= size)
                 continue;
-            reading_text(reading, text, sizeof text);
+            reading_text(reading, text);
             used += (size_t)snprintf(out + used, size - used, "%s%s", shown > 0 ? ", " : "", text);
             shown++;
         }
@@ -238,6 +273,9 @@ void show_points(const cJSON *points, FILE *out)
 
         axes_text(cJSON_GetObjectItemCaseSensitive(point, "axes"), axes, sizeof axes);
         readings_text(cJSON_GetObjectItemCaseSensitive(point, "readings"), readings, sizeof readings);
+        if (readings[0] == '\0' && strcmp(show_text(point, "message"), "-") != 0)
+            snprintf(readings, sizeof readings, "(%.*s)", (int)sizeof readings - 3,
+                     show_text(point, "message"));
         table_row(&table, (const char *const[]){
                               count_text(point, "step", step), count_text(point, "cell", cell), axes,
                               show_text(point, "verdict"), count_text(point, "attempts", tries), readings });
@@ -300,36 +338,64 @@ void show_plan(const cJSON *plan, FILE *out)
             text_bytes(show_number(plan, "bytes"), bytes, sizeof bytes));
 }
 
+static void percent_text(double share, char out[CELL_TEXT])
+{
+    if (isnan(share))
+        snprintf(out, CELL_TEXT, "-");
+    else
+        snprintf(out, CELL_TEXT, "%.1f %%", 100 * share);
+}
+
+/* "conv1, sample 0, core 1, element 0: A -2, B -3; 33 elements differ". */
+static void show_first_difference(const cJSON *first, FILE *out)
+{
+    char sample[CELL_TEXT], core[CELL_TEXT], element[CELL_TEXT], a[CELL_TEXT], b[CELL_TEXT], all[CELL_TEXT];
+
+    fprintf(out, "%s, sample %s, core %s, element %s: A %s, B %s; %s elements of the layer differ\n",
+            show_text(first, "layer"), count_text(first, "sample", sample), count_text(first, "core", core),
+            count_text(first, "element", element), count_text(first, "a", a), count_text(first, "b", b),
+            count_text(first, "elements_that_differ", all));
+}
+
 static void add_compare_row(const cJSON *cell, struct table *table)
 {
     char axes[200], samples[CELL_TEXT], a[CELL_TEXT], b[CELL_TEXT], difference[CELL_TEXT], p[CELL_TEXT];
     double delta = show_number(cell, "difference"), value = show_number(cell, "mcnemar_p");
+    char flipped[CELL_TEXT];
 
     axes_text(cJSON_GetObjectItemCaseSensitive(cell, "axes"), axes, sizeof axes);
-    snprintf(a, sizeof a, "%.4g", show_number(cell, "accuracy_a"));
-    snprintf(b, sizeof b, "%.4g", show_number(cell, "accuracy_b"));
-    snprintf(difference, sizeof difference, "%+.4g", delta);
+    percent_text(show_number(cell, "accuracy_a"), a);
+    percent_text(show_number(cell, "accuracy_b"), b);
+    snprintf(difference, sizeof difference, "%+.1f points", 100 * delta);
     snprintf(p, sizeof p, "%.3g", value);
-    table_row(table,
-              (const char *const[]){ axes, count_text(cell, "samples", samples), a, b, difference, p });
+    table_row(table, (const char *const[]){ axes[0] != '\0' ? axes : "(no axes)",
+                                            count_text(cell, "samples", samples), a, b, difference,
+                                            count_text(cell, "predictions_that_differ", flipped), p });
 }
 
 void show_compare(const cJSON *compare, FILE *out)
 {
-    static const char *const heads[] = { "AXES", ">SAMPLES", ">A", ">B", ">A - B", ">P (MCNEMAR)" };
+    static const char *const heads[] = {
+        "AXES", ">SAMPLES", ">A", ">B", ">A - B", ">FLIPPED", ">P (MCNEMAR)"
+    };
     const cJSON *cell, *first = cJSON_GetObjectItemCaseSensitive(compare, "first_difference");
     struct table table;
 
     fprintf(out, "A %s\nB %s\n\n", show_text(compare, "a"), show_text(compare, "b"));
-    table_init(&table, 6, heads);
+    table_init(&table, 7, heads);
     cJSON_ArrayForEach(cell, cJSON_GetObjectItemCaseSensitive(compare, "cells"))
         add_compare_row(cell, &table);
     table_print(&table, out);
     table_free(&table);
-    char samples[CELL_TEXT], differ[CELL_TEXT];
-    char *text = first != NULL && !cJSON_IsNull(first) ? json_print(first, false) : NULL;
-    fprintf(out, "\n%s samples in both, %s with other outputs\nfirst layer that differs: %s\n",
+    char samples[CELL_TEXT], differ[CELL_TEXT], flipped[CELL_TEXT];
+    fprintf(out, "\n%s samples in both: %s with other outputs, %s with another prediction\n",
             count_text(compare, "samples", samples), count_text(compare, "samples_that_differ", differ),
-            text != NULL ? text : "none");
-    cJSON_free(text);
+            count_text(compare, "predictions_that_differ", flipped));
+    fputs("first layer that differs: ", out);
+    if (cJSON_IsObject(first))
+        show_first_difference(first, out);
+    else if (show_number(compare, "samples_that_differ") > 0 && !(show_number(compare, "tensors") > 0))
+        fputs("unknown: no tensors in both\n", out);
+    else
+        fputs("none\n", out);
 }

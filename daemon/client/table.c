@@ -60,13 +60,18 @@ void table_print(const struct table *table, FILE *out)
 
             width[i] = length > width[i] ? length : width[i];
         }
-    for (int row = 0; row < table->rows; row++)
-        for (int i = 0; i < table->columns; i++) {
-            bool last = i == table->columns - 1;
+    for (int row = 0; row < table->rows; row++) {
+        int columns = table->columns;
+
+        while (columns > 1 && cell_at(table, row, columns - 1)[0] == '\0')
+            columns--; /* no spaces at the end of a line */
+        for (int i = 0; i < columns; i++) {
+            bool last = i == columns - 1;
             int padding = table->right[i] ? width[i] : last ? 0 : -width[i];
 
             fprintf(out, "%*s%s", padding, cell_at(table, row, i), last ? "\n" : "  ");
         }
+    }
     if (table->failed)
         fputs("(rows are missing: out of memory)\n", out);
 }

@@ -107,8 +107,11 @@ static void draw(struct watch *watch, const cJSON *progress)
         watch->line_shown = true;
     } else if (strcmp(watch->step, show_text(progress, "name")) != 0 &&
                isfinite(show_number(progress, "steps"))) {
-        fprintf(watch->out, "step %.0f of %.0f: %s %s\n", show_number(progress, "step") + 1,
-                show_number(progress, "steps"), show_text(progress, "kind"), show_text(progress, "name"));
+        const char *kind = show_text(progress, "kind"), *name = show_text(progress, "name");
+        bool named = strncmp(name, kind, strlen(kind)) != 0; /* "power 2" says what it is */
+
+        fprintf(watch->out, "step %.0f of %.0f: %s%s%s\n", show_number(progress, "step") + 1,
+                show_number(progress, "steps"), named ? kind : "", named ? " " : "", name);
         snprintf(watch->step, sizeof watch->step, "%s", show_text(progress, "name"));
     }
     fflush(watch->out);

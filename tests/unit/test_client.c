@@ -161,7 +161,7 @@ static void test_table(void **state)
     fclose(out);
     assert_string_equal(text, "NAME            N  TEXT\n"
                               "longer name     7  end\n"
-                              "x            1234  \n");
+                              "x            1234\n");
     free(text);
 }
 
@@ -198,6 +198,34 @@ static void test_exit_codes(void **state)
     assert_int_equal(args_exit_of(ERR_NO_ANSWER), EXIT_UNREACHABLE);
     assert_int_equal(args_exit_of(ERR_CONFLICT), EXIT_REFUSED);
     assert_int_equal(args_exit_of(ERR_FULL), EXIT_SYSTEM);
+}
+
+/* What a person reads of a point: shares in percent, digits that end where the uncertainty does. */
+static void test_show_points(void **state)
+{
+    static const char document[] =
+        "{\"points\":[{\"step\":7,\"cell\":0,\"axes\":{\"vdd_v\":0.72},\"verdict\":\"pass\",\"attempts\":1,"
+        "\"readings\":[{\"channel\":\"test_bus.vref\",\"value\":0.60054321,\"uncertainty\":1.8e-5,\"unit\":"
+        "\"V\"},"
+        "{\"channel\":\"counter.0.mvms\",\"value\":1234567,\"uncertainty\":0},"
+        "{\"channel\":\"energy_per_inference\",\"value\":2.655e-7,\"uncertainty\":1.1e-7,\"unit\":\"J\"},"
+        "{\"channel\":\"accuracy\",\"value\":0.801,\"uncertainty\":0.01263}]},"
+        "{\"step\":8,\"cell\":0,\"axes\":{},\"verdict\":\"skipped\",\"attempts\":1,\"message\":\"no "
+        "chip\"}]}";
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    cJSON *tree;
+
+    (void)state;
+    assert_int_equal(json_parse(document, strlen(document), &tree, NULL), 0);
+    show_points(tree, out);
+    cJSON_Delete(tree);
+    fclose(out);
+    assert_non_null(strstr(text, "energy_per_inference 270 nJ +- 110 nJ, accuracy 80.1 % +- 1.3 %, "
+                                 "test_bus.vref 600.543 mV +- 18 uV, counter.0.mvms 1234567\n"));
+    assert_non_null(strstr(text, "(no chip)\n"));
+    free(text);
 }
 
 /* Documents with missing or strange members print, and never crash. */
@@ -240,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_progress_line),
         cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_show_points),
         cmocka_unit_test(test_show_strange),
     };
 
