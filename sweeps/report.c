@@ -103,9 +103,11 @@ static void print_measured(const struct report_cell *cell, struct strbuf *out)
         return;
     }
     struct stats_interval interval = stats_wilson(judged->successes, judged->n);
-    strbuf_add(out, "%5.1f %%  [%4.1f, %4.1f]  n %d  %-8s", 100.0 * judged->successes / judged->n,
-               100.0 * interval.low, 100.0 * interval.high, judged->n, verdict_name(cell->verdict));
-    if (!isnan(judged->value[QUANTITY_ENERGY]))
+    bool with_energy = !isnan(judged->value[QUANTITY_ENERGY]);
+    strbuf_add(out, "%5.1f %%  [%4.1f, %4.1f]  n %d  %-*s", 100.0 * judged->successes / judged->n,
+               100.0 * interval.low, 100.0 * interval.high, judged->n, with_energy ? 8 : 0,
+               verdict_name(cell->verdict));
+    if (with_energy)
         strbuf_add(out, "  %s per inference, %s",
                    text_engineering(judged->value[QUANTITY_ENERGY], "J", 3, energy, sizeof energy),
                    text_engineering(judged->value[QUANTITY_POWER], "W", 3, power, sizeof power));

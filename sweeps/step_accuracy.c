@@ -220,13 +220,19 @@ static void write_row(struct run *run, const struct run_point *point, const stru
 {
     const struct judged *judged = &point->outcome->judged;
     struct stats_interval interval = stats_wilson(judged->successes, judged->n);
-    char energy[32] = "";
+    char energy[32], axes[sizeof point->cell->axes_json];
+    bool known = !isnan(judged->value[QUANTITY_ENERGY]);
+    size_t used = 0;
 
-    if (!isnan(judged->value[QUANTITY_ENERGY]))
-        text_engineering(judged->value[QUANTITY_ENERGY], "J", 3, energy, sizeof energy);
-    snprintf(run->row, sizeof run->row, "%2d bit  %dx  %.60s  %5.1f %%  [%.1f, %.1f]  %s  %s", adc->bits,
-             adc->gain, point->cell->axes_json, 100.0 * judged->value[QUANTITY_ACCURACY],
-             100.0 * interval.low, 100.0 * interval.high, verdict_name(point->verdict), energy);
+    /* {"vdd_v":0.8,"n":3} as vdd_v=0.8 n=3: names hold none of these marks. */
+    for (const char *from = point->cell->axes_json; *from != '\0'; from++)
+        if (strchr("{}\"", *from) == NULL)
+            axes[used++] = *from == ':' ? '=' : *from == ',' ? ' ' : *from;
+    axes[used] = '\0';
+    snprintf(run->row, sizeof run->row, "%2d bit  %dx  %.60s  %5.1f %%  [%.1f, %.1f]  %s%s%s", adc->bits,
+             adc->gain, axes, 100.0 * judged->value[QUANTITY_ACCURACY], 100.0 * interval.low,
+             100.0 * interval.high, verdict_name(point->verdict), known ? "  " : "",
+             known ? text_engineering(judged->value[QUANTITY_ENERGY], "J", 3, energy, sizeof energy) : "");
 }
 
 static int execute(struct run *run, struct run_point *point, struct error *err)
