@@ -176,7 +176,14 @@ class Daemon:
     def __exit__(self, *exception):
         if exception[0] is not None:
             sys.stderr.write(self.logs())
+            self.close()
+            return
+        running = self.process.poll() is None
+        self.stop()
+        logs = self.logs()
         self.close()
+        check("Sanitizer" not in logs and "runtime error" not in logs, f"a sanitizer spoke:\n{logs}")
+        check(not running or self.process.returncode == 0, f"the daemon ended with {self.process.returncode}\n{logs}")
 
 
 def cli(*args, **options):
