@@ -51,7 +51,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lm
 
-.PHONY: torture-power all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-power torture-store all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -113,6 +113,12 @@ torture-power: deps
 	@$(MAKE) --no-print-directory $(TORTURE)
 	@$(OUT)/tests/fault/store_torture_normal power 2000 must-lose
 	@$(OUT)/tests/fault/store_torture power $(N)
+
+# Every operation on a file, and every allocation, fails once and for good while a campaign is recorded.
+torture-store: deps
+	@$(MAKE) --no-print-directory $(TORTURE)
+	@$(OUT)/tests/fault/store_torture io 1
+	@$(OUT)/tests/fault/store_torture memory 1
 
 unit: deps
 	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs

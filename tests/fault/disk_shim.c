@@ -62,7 +62,7 @@ void disk_shim_fault(const struct disk_fault *fault)
 {
     pthread_mutex_lock(&shim.mutex);
     shim.fault = *fault;
-    shim.operations = shim.injected = 0;
+    shim.operations = shim.injected = shim.bytes = 0;
     pthread_mutex_unlock(&shim.mutex);
 }
 

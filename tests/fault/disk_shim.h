@@ -52,7 +52,7 @@ struct disk_fault {
     int64_t countdown;   /* operations that still succeed; negative: never fails */
     bool sticky;         /* every later one fails too */
     bool sync_only;      /* counts only syncs */
-    int64_t quota_bytes; /* growth of all files since the start; beyond it SQLITE_FULL; 0: none */
+    int64_t quota_bytes; /* room for files to grow, from now on; beyond it SQLITE_FULL; 0: no limit */
 };
 
 /* Registers the shim as default VFS. Recording starts with log != NULL: files below `folder` only. */

@@ -4,9 +4,8 @@
  * store_torture: what the store has acknowledged survives.
  *
  *     store_torture power N [must-lose]   N power cuts over one recorded campaign of two lives
- *     store_torture io                    the n-th operation on a file fails, for every n, once and for good
- *     store_torture memory                the n-th allocation fails, for every n
- *     store_torture full                  the disk is full in mid-campaign, and has room again
+ *     store_torture io STRIDE             the n-th operation on a file fails, for every STRIDE-th n
+ *     store_torture memory STRIDE         the n-th allocation fails; each once, and for good
  *
  * Ends with one line of figures, and 0 when nothing was lost or damaged (with must-lose: when something was).
  */
@@ -28,10 +27,13 @@
 #include "db/recorder.h"
 #include "tests/fault/disk_image.h"
 #include "tests/fault/store_campaign.h"
+#include "tests/fault/store_memory.h"
 
 enum { SEED = 20260131, RESUME_EVERY = 64, WORKERS = 2, PATH_TEXT = 256, SHOWN = 5 };
 
 struct tally {
+    _Atomic int64_t at[WORKERS]; /* what a worker is doing, should it die */
+    _Atomic int refused;         /* lives that ended with an error */
     _Atomic int cuts, lost, damaged, resumed, shown;
 };
 
@@ -187,6 +189,99 @@ static int torture_power(int cuts, bool must_lose)
     return bad == 0 && tally->damaged == 0 && tally->lost == 0 && tally->cuts == cuts ? 0 : 1;
 }
 
+/* ---- The n-th operation fails ---- */
+
+struct sweep {
+    const char *what;
+    void (*arm)(int64_t countdown, bool sticky);
+    int64_t (*operations)(void);
+};
+
+static void arm_disk(int64_t countdown, bool sticky)
+{
+    disk_shim_fault(&(struct disk_fault){ .countdown = countdown, .sticky = sticky });
+}
+
+static const struct sweep SWEEP_IO = { "operation on a file", arm_disk, disk_shim_operations };
+static const struct sweep SWEEP_MEMORY = { "allocation", memory_fault, memory_operations };
+
+/* One life with one fault: it may end with an error, but what it has acknowledged is there, and a life that
+ * says it went well has recorded everything. */
+static void live_with_fault(const struct sweep *sweep, int64_t n, bool sticky, int worker,
+                            struct tally *tally)
+{
+    char folder[64], db[PATH_TEXT];
+    struct disk_promise promise = { 0 };
+    struct error err = { 0 };
+
+    folder_for(worker, folder, sizeof folder);
+    snprintf(db, sizeof db, "%s/t.db", folder);
+    sweep->arm(n, sticky);
+    int lived = campaign_live(&(struct campaign_life){ .db_path = db }, &promise, &err);
+    sweep->arm(-1, false);
+    tally->cuts++;
+    tally->refused += lived != 0;
+    int code = campaign_judge(db, &promise, lived == 0, &err);
+    if (code == 0 && lived != 0) {
+        struct disk_promise before = promise;
+
+        code = campaign_live(&(struct campaign_life){ .db_path = db }, &before, &err);
+        if (code == 0)
+            code = campaign_judge(db, &promise, true, &err);
+    }
+    if (code == 0)
+        return;
+    if (code == ERR_MISMATCH)
+        tally->lost++;
+    else
+        tally->damaged++;
+    if (atomic_fetch_add(&tally->shown, 1) < SHOWN)
+        printf("  %s %lld%s: %s\n", sweep->what, (long long)n, sticky ? " and later" : "", err.message);
+}
+
+static int torture_sweep(const struct sweep *sweep, int stride)
+{
+    struct tally *tally =
+        mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char folder[64], db[PATH_TEXT];
+    struct disk_promise promise = { 0 };
+    struct error err;
+    int status, bad = 0;
+    int64_t begin = clock_host_now();
+
+    folder_for(0, folder, sizeof folder);
+    snprintf(db, sizeof db, "%s/t.db", folder);
+    sweep->arm(-1, false);
+    if (campaign_live(&(struct campaign_life){ .db_path = db }, &promise, &err) != 0) {
+        printf("the campaign could not be recorded: %s\n", err.message);
+        return 1;
+    }
+    int64_t operations = sweep->operations();
+    fflush(stdout);
+    for (int worker = 0; worker < WORKERS; worker++) {
+        if (fork() != 0)
+            continue;
+        for (int64_t n = worker * stride; n < operations; n += WORKERS * stride) {
+            tally->at[worker] = n;
+            live_with_fault(sweep, n, false, worker, tally);
+            live_with_fault(sweep, n, true, worker, tally);
+        }
+        fflush(stdout);
+        _exit(0);
+    }
+    for (int worker = 0; worker < WORKERS; worker++) {
+        if (wait(&status) >= 0 && status == 0)
+            continue;
+        printf("  crashed (status %d); at %lld or %lld\n", status, (long long)tally->at[0],
+               (long long)tally->at[1]);
+        bad++;
+    }
+    printf("failing %s: %d of 2 x %lld, lives that said so %d, lost %d, damaged %d, crashed %d, %.1f s\n",
+           sweep->what, tally->cuts, (long long)operations, tally->refused, tally->lost, tally->damaged, bad,
+           (double)(clock_host_now() - begin) / 1e9);
+    return bad == 0 && tally->lost == 0 && tally->damaged == 0 && tally->refused > 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -198,8 +293,12 @@ int main(int argc, char **argv)
     make_scratch();
     if (strcmp(what, "power") == 0 && argc > 2)
         rc = torture_power(atoi(argv[2]), argc > 3 && strcmp(argv[3], "must-lose") == 0);
+    else if (strcmp(what, "io") == 0 && argc > 2)
+        rc = torture_sweep(&SWEEP_IO, atoi(argv[2]));
+    else if (strcmp(what, "memory") == 0 && argc > 2)
+        rc = memory_can_fail() ? torture_sweep(&SWEEP_MEMORY, atoi(argv[2])) : 0;
     else
-        fputs("usage: store_torture power N [must-lose] | io | memory | full\n", stderr);
+        fputs("usage: store_torture power N [must-lose] | io STRIDE | memory STRIDE\n", stderr);
     for (int worker = 0; worker <= WORKERS; worker++) {
         char folder[64];
 
