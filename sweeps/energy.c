@@ -8,6 +8,8 @@
 #include <string.h>
 
 enum { REPEAT_MAX = 65535, WINDOW_TRIES = 20 };
+/* Of one run: what is read of the counter has 32 bits, and estimates may be short of the truth. */
+#define COUNTED_CYCLES_MAX 2e9
 
 static bool same_rails(const struct run *run)
 {
@@ -67,9 +69,10 @@ int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int
     return rc;
 }
 
-/* One repeated run; *ret_t0_ns .. *ret_t1_ns lies inside of its compute time. */
+/* One repeated run. *ret_t0_ns .. *ret_t1_ns lies inside of its compute time; *ret_each_s is what one
+ * inference of it took by the chip's own count of cycles. */
 static int repeat_run(struct run *run, const struct chip_program *program, const uint8_t *input, int repeat,
-                      int64_t *ret_t0_ns, int64_t *ret_t1_ns, struct error *err)
+                      int64_t *ret_t0_ns, int64_t *ret_t1_ns, double *ret_each_s, struct error *err)
 {
     int64_t expected_ns = chip_run_ns(run->chip, program) * repeat;
     uint32_t cycles, err_bits = 0;
@@ -79,6 +82,7 @@ static int repeat_run(struct run *run, const struct chip_program *program, const
         rc = chip_repeat(run->chip, (uint32_t)repeat, err);
     if (rc < 0)
         return rc;
+    int64_t before_ns = runner_now(run); /* it starts between here and t0 */
     rc = chip_start(run->chip, err);
     int64_t t0_ns = runner_now(run);
     if (rc == 0)
@@ -91,8 +95,12 @@ static int repeat_run(struct run *run, const struct chip_program *program, const
         rc = restored;
     if (rc < 0)
         return rc;
+    /* A chip that counts no cycles leaves an empty window, and so no figure. */
+    double busy_s = cycles / chip_clock_hz(run->chip);
+    int64_t end_ns = before_ns + (int64_t)(busy_s * NS_PER_S);
     *ret_t0_ns = t0_ns;
-    *ret_t1_ns = t1_ns < t0_ns + expected_ns ? t1_ns : t0_ns + expected_ns;
+    *ret_t1_ns = t1_ns < end_ns ? t1_ns : end_ns;
+    *ret_each_s = busy_s / repeat;
     return 0;
 }
 
@@ -101,16 +109,14 @@ int energy_compute(struct run *run, struct run_point *point, const uint8_t *inpu
 {
     const struct chip_program *program = backend_chip_program(&run->chip_backend);
     struct sampler_window window;
-    int64_t t0_ns, t1_ns;
+    int64_t t0_ns = 0, t1_ns = 0;
 
     if (run->sampler == NULL || program == NULL)
         return 0;
-    double each_s = (double)chip_run_ns(run->chip, program) / NS_PER_S;
-    if (repeat * each_s < window_s)
-        repeat = (int)ceil(window_s / each_s);
-    if (repeat > REPEAT_MAX)
-        repeat = REPEAT_MAX;
-    int rc = repeat_run(run, program, input, repeat, &t0_ns, &t1_ns, err);
+    double each_s = (double)chip_run_ns(run->chip, program) / NS_PER_S; /* expected; counted below */
+    double most = fmin(REPEAT_MAX, COUNTED_CYCLES_MAX / fmax(1.0, (double)program->cycles));
+    repeat = (int)fmax(1.0, fmin(most, fmax(repeat, ceil(window_s / each_s))));
+    int rc = repeat_run(run, program, input, repeat, &t0_ns, &t1_ns, &each_s, err);
     if (rc < 0 || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
         return rc;
 

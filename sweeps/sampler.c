@@ -27,6 +27,7 @@ enum {
 struct pass {
     int64_t begin_ns, end_ns; /* from the first aperture's begin to the last one's end */
     float volt_v[PROFILE_RAILS_MAX], current_a[PROFILE_RAILS_MAX];
+    uint32_t flags; /* of all its readings, or-ed */
 };
 
 struct sampler {
@@ -46,7 +47,6 @@ struct sampler {
     struct pass *pass;                                                  /* ring of SAMPLER_PASSES_MAX */
     int64_t passes;                                                     /* ever */
     double u_volt_v[PROFILE_RAILS_MAX], u_current_a[PROFILE_RAILS_MAX]; /* instrument's, of the last pass */
-    uint32_t flags;
     struct error failure;
 
     /* Not yet handed to the sink. */
@@ -80,7 +80,6 @@ static int flush(struct sampler *sampler, struct error *err)
 static void keep(struct sampler *sampler, const struct bench_read *reads)
 {
     struct pass pass = { .begin_ns = INT64_MAX, .end_ns = INT64_MIN };
-    uint32_t flags = 0;
 
     for (int i = 0; i < sampler->rails; i++) {
         const struct reading *volt = &reads[i].reading, *current = &reads[sampler->rails + i].reading;
@@ -93,7 +92,7 @@ static void keep(struct sampler *sampler, const struct bench_read *reads)
             current->time_ns - aperture_ns < pass.begin_ns ? current->time_ns - aperture_ns : pass.begin_ns;
         pass.end_ns = volt->time_ns > pass.end_ns ? volt->time_ns : pass.end_ns;
         pass.end_ns = current->time_ns > pass.end_ns ? current->time_ns : pass.end_ns;
-        flags |= volt->flags | current->flags;
+        pass.flags |= volt->flags | current->flags;
         sampler->held_ns[i][sampler->held] = volt->time_ns;
         sampler->held_value[i][sampler->held] = (float)volt->value;
         sampler->held_ns[sampler->rails + i][sampler->held] = current->time_ns;
@@ -104,7 +103,6 @@ static void keep(struct sampler *sampler, const struct bench_read *reads)
     pthread_mutex_lock(&sampler->lock);
     sampler->pass[sampler->passes % SAMPLER_PASSES_MAX] = pass;
     sampler->passes++;
-    sampler->flags = flags;
     for (int i = 0; i < sampler->rails; i++) {
         sampler->u_volt_v[i] = reads[i].reading.uncertainty;
         sampler->u_current_a[i] = reads[sampler->rails + i].reading.uncertainty;
@@ -394,6 +392,7 @@ bool sampler_window(struct sampler *sampler, int64_t t0_ns, int64_t t1_ns, struc
         if (pass->begin_ns < t0_ns || pass->end_ns > t1_ns)
             continue;
         window.passes++;
+        window.flags |= pass->flags;
         for (int i = 0; i < sampler->rails; i++) {
             double v = pass->volt_v[i], a = pass->current_a[i], w = v * a;
             sums[i].volt_v += v;
@@ -409,7 +408,6 @@ bool sampler_window(struct sampler *sampler, int64_t t0_ns, int64_t t1_ns, struc
         window.total_w += window.power_w[i];
         variance += window.u_power_w[i] * window.u_power_w[i];
     }
-    window.flags = sampler->flags;
     pthread_mutex_unlock(&sampler->lock);
 
     window.u_total_w = sqrt(variance);
