@@ -14,14 +14,24 @@
 #include <unistd.h>
 
 #include "daemon/base/json.h"
+#include "drivers/visa.h"
 
-static const struct transport_ops *const TRANSPORTS[] = { &transport_serial, &transport_tcp };
+static const struct transport_ops *const TRANSPORTS[] = { &transport_prologix, &transport_serial,
+                                                          &transport_tcp, &transport_usbtmc };
 
 enum { RESOURCE_MAX = 256, DRAIN_PASSES_MAX = 1000 };
 
-static int open_plain(const struct transport_env *env, const char *name, const char *resource,
-                      struct transport **ret, struct error *err)
+int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
+                         struct transport **ret, struct error *err)
 {
+    char alias[RESOURCE_MAX];
+    if (strstr(resource, "::")) {
+        int code = visa_resource(resource, "/sys", alias, sizeof alias, err);
+        if (code && code != ERR_NOT_FOUND)
+            return code;
+        if (!code)
+            resource = alias;
+    }
     for (size_t i = 0; i < sizeof TRANSPORTS / sizeof *TRANSPORTS; i++) {
         size_t n = strlen(TRANSPORTS[i]->prefix);
         if (strncmp(resource, TRANSPORTS[i]->prefix, n) == 0 && resource[n] == ':')
@@ -29,7 +39,9 @@ static int open_plain(const struct transport_env *env, const char *name, const c
     }
     return error_set(
         err, ERR_INVALID,
-        "resource '%s': unknown transport; write tcp:HOST:PORT, serial:PATH?baud=N or sim:", resource);
+        "resource '%s': unknown transport; write tcp:HOST:PORT, serial:PATH?baud=N, usbtmc:/dev/usbtmcN, "
+        "prologix:tcp:HOST:1234/ADDRESS or sim:",
+        resource);
 }
 
 /* Read afresh at every connect: a simulator that was started again has other ports. */
@@ -62,7 +74,7 @@ int transport_open(const struct transport_env *env, const char *name, const char
         resource = found;
     }
     struct transport *transport = NULL;
-    int code = open_plain(env, name, resource, &transport, err);
+    int code = transport_open_plain(env, name, resource, &transport, err);
     if (code)
         return code;
     if (env->trace_dir)

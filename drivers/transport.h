@@ -2,7 +2,8 @@
  * Copyright the nightbench authors
  *
  * transport: what carries the bytes of an instrument, picked by the prefix of its resource: "tcp:HOST:PORT",
- * "serial:PATH[?baud=N]", "sim:" (looked up by instrument name in the simulator's links.json). A transport
+ * "serial:PATH[?baud=N]", "usbtmc:/dev/usbtmcN", "prologix:tcp:HOST:PORT/ADDRESS", "sim:" (looked up by
+ * instrument name in the simulator's links.json); VISA strings are aliases (drivers/visa.h). A transport
  * belongs to the thread of its port. Every wait can be cut: when the environment's cut descriptor is
  * readable, calls return ERR_CANCELLED. */
 #ifndef DRIVERS_TRANSPORT_H
@@ -76,7 +77,10 @@ void transport_stream_flush(struct transport *transport);
 void transport_stream_close(struct transport *transport);
 int transport_stream_fd(const struct transport *transport);
 
-extern const struct transport_ops transport_tcp, transport_serial;
+extern const struct transport_ops transport_tcp, transport_serial, transport_usbtmc, transport_prologix;
+/* As transport_open, without "sim:" and without trace: for transports that wrap. */
+int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
+                         struct transport **ret, struct error *err);
 /* Wraps: takes inner over, also on failure (then it is closed). */
 int transport_trace(const struct transport_env *env, const char *name, struct transport *inner,
                     struct transport **ret, struct error *err);
