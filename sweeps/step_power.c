@@ -56,6 +56,13 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
 
     if (!point->what->u.power.up)
         return runner_power_down(run, false, err);
+    if (point->attempt > 1) {
+        /* What a failed try has left on goes down in its order: set to the foot of its ramp where it stands,
+         * a rail would fall while later ones are up. */
+        int rc = runner_power_down(run, false, err);
+        if (rc < 0)
+            return rc;
+    }
     targets(run->profile, &point->what->u.power, target_v);
     return runner_power_up(run, target_v, err);
 }
