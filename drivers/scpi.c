@@ -21,6 +21,8 @@ enum { SCPI_DATA_OUT_OF_RANGE = -222, SCPI_ILLEGAL_PARAMETER = -224 };
 /* Instruments say 9.91E37 for "not a number" and +-9.9E37 for overflow. */
 #define SCPI_NAN_FROM 9.89e37
 #define SCPI_NAN_CODE 9.905e37
+/* What an instrument is given to take in a message before its connection is closed. */
+#define OFF_LINGER_NS (20 * NS_PER_MS)
 
 struct scpi {
     struct driver_config *config;
@@ -560,6 +562,38 @@ static int scpi_open(struct driver_config *config, const struct transport_env *e
     return 0;
 }
 
+/* A line feed ends what a cut left half sent. */
+static int send_off(struct scpi_link *link, const struct dialect *dialect, int channel, struct error *err)
+{
+    char text[DIALECT_TEXT_MAX * 2];
+    int code = dialect_format(dialect, DIALECT_OUTPUT_OFF, channel, 0, 0, text, sizeof text, err);
+    if (!code)
+        code = scpi_link_send(link, "", dialect->timeout_s, err);
+    return code ? code : scpi_link_send(link, text, dialect->timeout_s, err);
+}
+
+static int scpi_off_unheard(struct driver_config *config, const struct transport_env *env, void *state,
+                            int channel, struct error *err)
+{
+    struct scpi *s = state;
+    struct dialect *dialect = NULL;
+    struct scpi_link link = { 0 };
+    if (s)
+        return send_off(&s->link, s->dialect, channel, err);
+    int code = dialect_load(config->dialect_path, &dialect, NULL, err);
+    if (code)
+        return code;
+    code = scpi_link_open(&link, env, config->name, config->resource, err);
+    if (!code) {
+        code = send_off(&link, dialect, channel, err);
+        if (!code) /* some forget what a host leaves behind */
+            code = transport_drain(link.transport, env, OFF_LINGER_NS, err);
+        scpi_link_close(&link);
+    }
+    dialect_free(dialect);
+    return code;
+}
+
 static int scpi_describe(const struct driver_config *config, struct driver_description *ret,
                          struct json_problems *problems, struct error *err)
 {
@@ -602,4 +636,5 @@ const struct driver driver_scpi = {
     .close = scpi_close,
     .request = scpi_request,
     .resync = scpi_resync,
+    .off_unheard = scpi_off_unheard,
 };

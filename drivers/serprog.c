@@ -34,6 +34,7 @@ enum {
     WINDOW_MAX = 32 * 1024, /* bytes on their way, each direction, when the bridge has flow control */
     SERBUF_FLOW_CONTROL = 0xffff,
     SYNC_ROUNDS_MAX = 160,
+    WRONG_ROUNDS_MAX = 8,
     NOP_CHUNK = 512,
     READ_CHUNK = 16 * 1024,
     OUT_MAX = WINDOW_MAX + SPIOP_HEADER + SPI_TX_MAX
@@ -100,13 +101,14 @@ static int ask(struct serprog *s, int op, uint8_t *ret, size_t n, struct error *
 }
 
 /* True when SYNCNOP is answered by NAK and ACK and nothing else. */
-static int sync_once(struct serprog *s, bool *ret_synced, struct error *err)
+static int sync_once(struct serprog *s, bool *ret_synced, bool *ret_wrong, struct error *err)
 {
     uint8_t nop = OP_SYNCNOP, answer[2];
     int code = transport_write(s->transport, &nop, 1, after(s, ANSWER_S), err);
     if (!code)
         code = transport_read_all(s->transport, answer, 2, after(s, SYNC_S), err);
     *ret_synced = code == 0 && answer[0] == NAK && answer[1] == ACK;
+    *ret_wrong = code == 0 && !*ret_synced;
     return code == ERR_TIMEOUT ? 0 : code;
 }
 
@@ -116,11 +118,14 @@ static int serprog_resync(void *state, struct error *err)
 {
     struct serprog *s = state;
     static const uint8_t nops[NOP_CHUNK] = { OP_NOP };
-    int good = 0;
+    int good = 0, wrong = 0;
     int code = transport_drain(s->transport, s->env, QUIET_NS, err);
     for (int round = 0; round < SYNC_ROUNDS_MAX && !code; round++) {
-        bool synced = false;
-        code = sync_once(s, &synced, err);
+        bool synced = false, answered_wrong = false;
+        code = sync_once(s, &synced, &answered_wrong, err);
+        wrong += answered_wrong;
+        if (wrong > WRONG_ROUNDS_MAX) /* one that is inside a transaction would be silent */
+            return error_set(err, ERR_GARBAGE, "no serprog bridge: SYNCNOP is answered, but not by 15 06");
         good = synced ? good + 1 : 0;
         if (good == 2) {
             s->dirty = false;
@@ -448,6 +453,26 @@ static int serprog_open(struct driver_config *config, const struct transport_env
     return 0;
 }
 
+/* NOPs first: a bridge that was left inside a transaction swallows some. */
+static int serprog_off_unheard(struct driver_config *config, const struct transport_env *env, void *state,
+                               int channel, struct error *err)
+{
+    struct serprog *s = state;
+    struct transport *own = NULL;
+    uint8_t bytes[NOP_CHUNK + 2] = { OP_NOP };
+    int64_t end_ns = clock_now(env->clock) + (int64_t)(ANSWER_S * 1e9);
+    (void)channel;
+    bytes[NOP_CHUNK] = OP_S_PIN_STATE;
+    bytes[NOP_CHUNK + 1] = 0;
+    int code = s ? 0 : transport_open(env, config->name, config->resource, &own, err);
+    if (!code)
+        code = transport_write(s ? s->transport : own, bytes, sizeof bytes, end_ns, err);
+    if (!code && own)
+        code = transport_drain(own, env, QUIET_NS, err); /* a bridge may forget what a host leaves behind */
+    transport_close(own);
+    return code;
+}
+
 static int serprog_describe(const struct driver_config *config, struct driver_description *ret,
                             struct json_problems *problems, struct error *err)
 {
@@ -466,4 +491,5 @@ const struct driver driver_serprog = {
     .close = serprog_close,
     .request = serprog_request,
     .resync = serprog_resync,
+    .off_unheard = serprog_off_unheard,
 };

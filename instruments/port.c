@@ -45,6 +45,7 @@ struct port {
     struct transport_env env;
     void *state; /* of the driver; NULL while not connected */
     bool dirty;  /* the next answer may belong to an earlier question */
+    bool known;  /* the instrument that the bench file means was here when last asked */
     int64_t retry_ns, backoff_ns;
     struct error connect_error;
 };
@@ -203,6 +204,8 @@ static int connect_now(struct port *port, struct error *err)
     int code = port->driver->open(&port->config, &port->env, &port->state, &failure);
     if (!code) {
         code = check_identity(port, &failure);
+        if (code == 0 || code == ERR_IDENTITY)
+            port->known = code == 0; /* another one is not ours to switch, not even off */
         if (code)
             disconnect(port);
     }
@@ -249,8 +252,20 @@ static bool in_doubt(int code)
     return code == ERR_TIMEOUT || code == ERR_GARBAGE || code == ERR_CANCELLED;
 }
 
+/* Before anything is waited for on a link that is broken or in doubt: the instrument may not answer, but it
+ * may still hear. What comes after this confirms, or fails to. */
+static void tell_off(struct port *port, const struct port_request *request)
+{
+    struct error ignored;
+    if (port->known && request->priority == PORT_SAFE && request->message.op == MESSAGE_SAFE_OFF &&
+        port->driver->off_unheard != NULL)
+        port->driver->off_unheard(&port->config, &port->env, port->state, request->message.channel, &ignored);
+}
+
 static int attempt(struct port *port, struct port_request *request, struct error *err)
 {
+    if (!port->state || port->dirty)
+        tell_off(port, request);
     int code = be_connected(port, request->priority, err);
     if (code)
         return code;
@@ -289,8 +304,10 @@ static void serve(struct port *port, struct port_request *request)
     if (code == ERR_LINK && request->priority == PORT_SAFE)
         code = attempt(port, request, &error);
     request->message.time_ns = clock_now(port->clock);
-    if (code)
+    if (code) {
+        tell_off(port, request); /* what resynchronising has woken may hear now */
         error_at(&error, port->instrument->name, NULL, error.elapsed_ns);
+    }
     complete(request, code, &error);
 }
 
