@@ -138,6 +138,8 @@ static int set(struct modbus *s, const struct target *t, int role, double value,
 static int set_in_span(struct modbus *s, const struct target *t, int role, const struct dialect_span *span,
                        double value, struct error *err)
 {
+    if (!offered(s, role, err))
+        return ERR_UNSUPPORTED;
     if (!(value >= span->min - span->step / 2 && value <= span->max + span->step / 2))
         return error_set(err, ERR_RANGE, "%s: %g is outside %g .. %g of %s", modbus_role_name(role), value,
                          span->min, span->max, s->map->name);

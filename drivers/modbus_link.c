@@ -29,7 +29,7 @@ enum {
     SERVER_ACKNOWLEDGE = 5,
     STALE_FRAMES_MAX = 32
 };
-#define REST_QUIET_NS (50 * NS_PER_MS) /* rest of a broken frame: longer than the pauses of USB adapters */
+#define REST_QUIET_NS (30 * NS_PER_MS) /* rest of a broken frame: longer than the pauses of USB adapters */
 
 struct modbus_link {
     const struct transport_env *env;
@@ -40,6 +40,7 @@ struct modbus_link {
     struct modbus_link_pace pace;
     struct modbus_link_address address;
     int64_t quiet_from_ns; /* the last byte of the line */
+    uint16_t number;       /* of the latest TCP request */
     size_t owed;           /* bytes of an RTU answer that may still come */
     uint8_t in[2 * FRAME_MAX];
     size_t have;
@@ -199,21 +200,30 @@ int modbus_link_unit(const struct modbus_link *link, int i)
 }
 
 /* ---- One exchange ---- */
+static void put(uint8_t *at, int value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
 static int64_t after(const struct modbus_link *link, double seconds)
 {
     return clock_now(link->env->clock) + (int64_t)(seconds * 1e9);
 }
 
-/* Has libmodbus frame the request, and sends it. ret_number: the transaction of a TCP frame. */
-static int ask(struct modbus_link *link, struct exchange *x, unsigned *ret_number, struct error *err)
+/* Has libmodbus frame the request, and sends it. Raw requests of libmodbus all have transaction 0: a late
+ * answer would pass for the next one, so TCP frames are numbered here. */
+static int ask(struct modbus_link *link, struct exchange *x, struct error *err)
 {
     uint8_t frame[FRAME_MAX];
     int made = modbus_send_raw_request(link->codec, x->ask, (int)x->ask_n);
     ssize_t n = made > 0 ? recv(link->near_fd, frame, sizeof frame, MSG_DONTWAIT) : -1;
     if (n != made || n < (ssize_t)x->ask_n)
         return error_set(err, ERR_INTERNAL, "libmodbus makes no frame: %s", modbus_strerror(errno));
-    *ret_number = (unsigned)(frame[0] << 8 | frame[1]);
-    if (!link->tcp) {
+    if (link->tcp) {
+        link->number++;
+        put(frame, link->number);
+    } else {
         transport_flush(link->transport);
         link->have = 0;
         int code = clock_sleep_until(
@@ -249,23 +259,29 @@ static void take_frame(struct modbus_link *link, struct exchange *x, size_t n)
     memmove(link->in, link->in + n, link->have);
 }
 
-/* A stream that is out of step never finds back: the connection is made anew. */
-static int receive_tcp(struct modbus_link *link, struct exchange *x, unsigned number, struct error *err)
+static int half_a_frame(const struct modbus_link *link, struct error *err)
+{
+    return error_set(err, ERR_LINK, "an answer stops after %zu bytes", link->have);
+}
+
+/* A stream that is out of step never finds back, and half a frame would swallow the next one: the connection
+ * is made anew. */
+static int receive_tcp(struct modbus_link *link, struct exchange *x, struct error *err)
 {
     int64_t deadline_ns = after(link, link->pace.timeout_s);
     for (int stale = 0; stale < STALE_FRAMES_MAX; stale++) {
         int code = gather(link, TCP_HEADER, deadline_ns, err);
         if (code)
-            return code;
+            return code == ERR_TIMEOUT && link->have > 0 ? half_a_frame(link, err) : code;
         unsigned protocol = (unsigned)(link->in[2] << 8 | link->in[3]);
         size_t n = (size_t)(link->in[4] << 8 | link->in[5]);
         if (protocol != 0 || n < EXCEPTION_N || n > FRAME_MAX - TCP_HEADER)
             return error_set(err, ERR_LINK, "no Modbus/TCP header: protocol %u, %zu bytes", protocol, n);
         code = gather(link, TCP_HEADER + n, deadline_ns, err);
         if (code)
-            return code;
+            return code == ERR_TIMEOUT ? half_a_frame(link, err) : code;
         take_frame(link, x, TCP_HEADER + n);
-        if ((unsigned)(x->frame[0] << 8 | x->frame[1]) == number)
+        if ((x->frame[0] << 8 | x->frame[1]) == link->number)
             return 0;
     }
     return error_set(err, ERR_LINK, "%d answers to older requests", STALE_FRAMES_MAX);
@@ -331,10 +347,9 @@ static int exception_of(int exception, struct error *err)
 
 static int try_once(struct modbus_link *link, struct exchange *x, struct error *err)
 {
-    unsigned number = 0;
-    int code = ask(link, x, &number, err);
+    int code = ask(link, x, err);
     if (!code)
-        code = link->tcp ? receive_tcp(link, x, number, err) : receive_rtu(link, x, err);
+        code = link->tcp ? receive_tcp(link, x, err) : receive_rtu(link, x, err);
     if (!code)
         code = check_frame(link, x, err);
     if (code)
@@ -358,44 +373,35 @@ int modbus_link_settle(struct modbus_link *link, struct error *err)
 {
     if (link->tcp || link->owed == 0)
         return 0;
-    struct error ignored;
-    int64_t late_ns = after(link, link->pace.timeout_s);
-    int code = 0;
-    if (link->have < link->owed)
-        code = gather(link, link->owed, late_ns, &ignored);
+    struct error own = { 0 };
+    int code;
+    if (link->have > 0)
+        code = transport_drain(link->transport, link->env, REST_QUIET_NS, &own);
+    else
+        code = gather(link, link->owed, after(link, link->pace.timeout_s), &own);
     if (code && code != ERR_TIMEOUT) {
         if (err)
-            *err = ignored;
+            *err = own;
         return code;
     }
-    code = transport_drain(link->transport, link->env, REST_QUIET_NS, err);
-    if (!code)
-        link->owed = link->have = 0;
-    return code;
+    link->owed = link->have = 0;
+    return 0;
 }
 
 static int exchange(struct modbus_link *link, struct exchange *x, struct error *err)
 {
     for (int retry = 0;; retry++) {
         struct error failure = { 0 };
-        int code = try_once(link, x, &failure);
+        int code = modbus_link_settle(link, &failure);
+        if (!code)
+            code = try_once(link, x, &failure);
         bool again = code == ERR_TIMEOUT || code == ERR_GARBAGE || (code == ERR_REFUSED && failure.retryable);
-        if (code && again && retry < link->pace.retries) {
-            int settled = modbus_link_settle(link, &failure);
-            if (!settled)
-                continue;
-            code = settled;
-        }
+        if (code && again && retry < link->pace.retries)
+            continue;
         if (code && err)
             *err = failure;
         return code;
     }
-}
-
-static void put(uint8_t *at, int value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
 }
 
 int modbus_link_read(struct modbus_link *link, int unit, int function, int address, int count,
