@@ -98,7 +98,8 @@ int do_estop(const struct args *args)
 
     int code = estop_by_keeper(args, &err);
     if (code == 0) {
-        puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}" : "outputs off, by the keeper");
+        puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}"
+                        : "outputs off, by the keeper; latched until nightbench-safe clear \"REASON\"");
         return EXIT_OK;
     }
     if (args->url == NULL)

@@ -12,6 +12,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper.h"
+#include "daemon/options.h"
 #include "instruments/keeper_client.h"
 
 enum { EXIT_MISSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 4 };
@@ -19,10 +20,11 @@ enum { EXIT_MISSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 4 };
 static int usage(FILE *out, int status)
 {
     fputs(
-        "usage: nightbench-safe off           --socket PATH [--bench FILE [--links FILE] [--clock SOCKET]]\n"
-        "       nightbench-safe estop REASON  --socket PATH [--bench FILE ...]\n"
-        "       nightbench-safe clear REASON  --socket PATH\n"
-        "       nightbench-safe status        --socket PATH\n"
+        "usage: nightbench-safe off           [--bench FILE [--links FILE] [--clock SOCKET]]\n"
+        "       nightbench-safe estop REASON  [--bench FILE ...]\n"
+        "       nightbench-safe clear REASON\n"
+        "       nightbench-safe status\n"
+        "  --socket PATH  of the keeper (default: keeper.sock in the daemon's run directory)\n"
         "off: everything off in the ordinary order. estop: in emergency order, latched until cleared.\n"
         "With --bench it does the work itself when no keeper runs. Exit: 0 all confirmed, 1 some outputs did "
         "not\n"
@@ -46,7 +48,8 @@ static int finish(int code, int missed, const struct error *err)
     return 0;
 }
 
-static int off(const struct keeper_options *options, const char *estop_reason)
+/* folder: where the keeper's socket is by default; NULL when the user has named it. */
+static int off(const struct keeper_options *options, const char *folder, const char *estop_reason)
 {
     struct error err = { 0 };
     int missed = 0;
@@ -56,7 +59,9 @@ static int off(const struct keeper_options *options, const char *estop_reason)
         return finish(code, missed, &err);
     log_notice("no keeper: opening the links of %s", options->bench_path);
     struct keeper *keeper = NULL;
-    code = keeper_open(options, &keeper, &err);
+    code = folder != NULL ? options_make_run_dir(folder, &err) : 0; /* the lock goes there */
+    if (!code)
+        code = keeper_open(options, &keeper, &err);
     if (!code)
         missed = keeper_safe(keeper, estop_reason != NULL, true, "nightbench-safe without a keeper");
     keeper_close(keeper);
@@ -93,6 +98,7 @@ int main(int argc, char **argv)
         { "help", no_argument, NULL, 'h' },        { 0 }
     };
     struct keeper_options options = { 0 };
+    char folder[OPTIONS_PATH_MAX], path[OPTIONS_PATH_MAX + 16];
     log_init("nightbench-safe", LOG_INFO);
     signal(SIGPIPE, SIG_IGN);
     for (int c; (c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
@@ -117,12 +123,18 @@ int main(int argc, char **argv)
     }
     const char *command = optind < argc ? argv[optind] : "";
     const char *reason = optind + 1 < argc ? argv[optind + 1] : NULL;
-    if (!options.socket_path || optind + (reason ? 2 : 1) != argc)
+    bool own_socket = options.socket_path != NULL;
+    if (!own_socket) {
+        options_default_run_dir(folder, sizeof folder);
+        snprintf(path, sizeof path, "%s/keeper.sock", folder);
+        options.socket_path = path;
+    }
+    if (optind + (reason ? 2 : 1) != argc)
         return usage(stderr, EXIT_USAGE);
     if (strcmp(command, "off") == 0 && !reason)
-        return off(&options, NULL);
+        return off(&options, own_socket ? NULL : folder, NULL);
     if (strcmp(command, "estop") == 0 && reason)
-        return off(&options, reason);
+        return off(&options, own_socket ? NULL : folder, reason);
     if (strcmp(command, "clear") == 0 && reason)
         return clear_latch(&options, reason);
     if (strcmp(command, "status") == 0 && !reason)
