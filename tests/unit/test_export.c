@@ -100,7 +100,7 @@ static void same_run_same_bytes(void **state)
     assert_non_null(strstr(a.text, "\ncell\t0\t1\t0\tid0001\t{\"mode\":\"fast\",\"vdd_v\":0.61}\n"));
     assert_non_null(strstr(a.text, "\nattempt\t0\t2\t1\tpass\tok\t2002\t3002\n"));
     assert_non_null(
-        strstr(a.text, "\nreading\t0\t1\t1\trail.1.voltage\tdmm\t1.1\t0.0001\t-\tV\t1\t2501\t-\n"));
+        strstr(a.text, "\nreading\t0\t1\t1\trail.vdd1.voltage\tdmm\t1.1\t0.0001\t-\tV\t1\t2501\t-\n"));
     assert_non_null(strstr(a.text, "\t2999\tkey\n"));
     assert_non_null(strstr(a.text, "\nsample\t0\t1\t1\t2\t1002\t2\t9\t0\t1\t2\t-2\t0\t0\t4000000000\t3\n"));
     assert_non_null(strstr(a.text, "\nevent\t77\ttrip\tfirst line\\nsecond\n"));
@@ -114,7 +114,7 @@ static void csv(void **state)
 {
     static const char POINTS[] =
         "step,cell,repeat,identity,verdict,attempts,message,code,begin_time_ns,end_time_ns,mode,vdd_v,"
-        "rail.0.voltage [V],rail.1.voltage [V],\"z,\"\"quoted\"\" [V]\"\r\n"
+        "rail.vddd.voltage [V],rail.vdd1.voltage [V],\"z,\"\"quoted\"\" [V]\"\r\n"
         "0,0,0,id0000,pass,1,,ok,2000,3000,fast,0.6,0,0.1,\r\n"
         "0,1,0,id0001,pass,1,,ok,2001,3001,fast,0.61,1,1.1,1\r\n"
         "0,2,0,id0002,pass,1,,ok,2002,3002,fast,0.62,2,2.1,\r\n";

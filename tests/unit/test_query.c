@@ -149,7 +149,7 @@ static void points_and_samples(void **state)
     item = cJSON_GetObjectItemCaseSensitive(point, "readings");
     assert_int_equal(cJSON_GetArraySize(item), 3);
     item = cJSON_GetArrayItem(item, 2);
-    assert_string_equal(text_at(item, "channel"), "rail.2.voltage");
+    assert_string_equal(text_at(item, "channel"), "rail.vdd2.voltage");
     assert_string_equal(text_at(item, "unit"), "V");
     assert_true(number_at(item, "value") == 0.2 && number_at(item, "uncertainty") == 1e-4);
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "range")));
