@@ -527,7 +527,7 @@ int profile_parse(const struct json_at *root, struct chip_profile *ret_profile)
                                          "rails",      "power_up", "power_down", "emergency", "contact_check",
                                          "pins",       "spi",      "identity",   "registers", "memories",
                                          "cores",      "adc",      "trims",      "test_mux",  "operating",
-                                         "accounting", "cycles",   NULL };
+                                         "accounting", "cycles",   "interlocks", NULL };
     static const char *const formats[] = { "nightbench-chip", NULL };
     struct chip_profile *p = ret_profile;
     int before = root->problems->count;

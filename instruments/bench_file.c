@@ -12,6 +12,7 @@
 
 #include "drivers/driver.h"
 #include "instruments/bench_private.h"
+#include "instruments/interlock.h"
 
 static const char *const CLASSES[] = { [CLASS_PSU] = "psu",
                                        [CLASS_SMU] = "smu",
@@ -157,7 +158,7 @@ static void read_instrument(struct bench_file *file, const struct json_at *at)
     copy(in->driver, sizeof in->driver, at, "driver", true, "");
     copy(in->dialect, sizeof in->dialect, at, "dialect", false, "");
     copy(in->resource, sizeof in->resource, at, "resource", true, "");
-    if (strcmp(in->resource, "sim:") == 0 && !file->simulated) {
+    if (strncmp(in->resource, "sim:", 4) == 0 && !file->simulated) {
         struct json_at member = json_member(at, "resource", false);
         json_problem(&member, "\"simulated\": true", "'sim:' on a bench that is not simulated");
     }
@@ -280,11 +281,26 @@ static void read_chip(struct bench_file *file, const struct json_at *root)
         memcpy(file->profile_path, beside, strlen(beside) + 1);
 }
 
+/* The rules are kept by the keeper (daemon/keeper/observer.c); here they are only checked. A chamber that a rule
+ * watches belongs to the keeper, which alone can act on it. */
+static void read_interlocks(struct bench_file *file, const struct json_at *root)
+{
+    struct json_at list = json_member(root, "interlocks", false);
+    struct interlocks *locks = list.node ? malloc(sizeof *locks) : NULL;
+    if (!locks)
+        return;
+    interlocks_init(locks, file);
+    interlocks_read(locks, &list);
+    for (int i = 0; i < file->instrument_count; i++)
+        file->instrument[i].energises |= interlocks_watch_instrument(locks, i);
+    free(locks);
+}
+
 static void read_all(struct bench_file *file, const struct json_at *root)
 {
-    static const char *const KNOWN[] = { "format",      "version", "name", "socket",   "simulated",
-                                         "instruments", "rails",   "spi",  "test_bus", "leads",
-                                         "chip",        "notes",   NULL };
+    static const char *const KNOWN[] = { "format",      "version", "name",       "socket",   "simulated",
+                                         "instruments", "rails",   "spi",        "test_bus", "leads",
+                                         "chip",        "notes",   "interlocks", NULL };
     static const char *const FORMAT[] = { "nightbench-bench", NULL };
     json_only(root, KNOWN);
     json_choice(root, "format", true, FORMAT, 0);
@@ -298,6 +314,7 @@ static void read_all(struct bench_file *file, const struct json_at *root)
     read_test_bus(file, root);
     read_spi(file, root);
     read_chip(file, root);
+    read_interlocks(file, root);
 }
 
 int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems,

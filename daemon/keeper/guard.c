@@ -84,6 +84,9 @@ int guard_check(const struct guard *guard, const struct message *message, const 
                 struct error *err)
 {
     const struct message *m = message;
+#ifdef KEEPER_WITHOUT_GUARD /* a variant for tests/fault: its judge must fail then */
+    return 0;
+#endif
     if (m->instrument < 0 || m->instrument >= guard->file->instrument_count ||
         !guard->file->instrument[m->instrument].energises)
         return error_set(err, ERR_INVALID, "the keeper hosts no instrument %d", m->instrument);

@@ -6,13 +6,11 @@
 #include "daemon/keeper/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "daemon/base/json.h"
@@ -20,11 +18,11 @@
 #include "daemon/base/text.h"
 #include "instruments/keeper_client.h"
 
-enum { CALL_PENDING, CALL_DONE, CALL_ABANDONED };
-enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20 };
+enum { CALL_FREE, CALL_PENDING, CALL_DONE, CALL_ABANDONED };
+enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20, CALLS_MAX = 4 * UNDO_STEPS_MAX };
 
-/* One request of the keeper's own to a port. Freed by whoever comes last: us, or the port after we gave up.
- */
+/* One request of the keeper's own to a port, from a fixed store. Given back by whoever comes last: us, or the
+ * port after we gave up. */
 struct call {
     struct port_request request;
     struct keeper *keeper;
@@ -36,8 +34,9 @@ static void call_done(struct port_request *request)
 {
     struct call *call = request->context;
     struct keeper *keeper = call->keeper;
+    observer_take(keeper->observer, &request->message, request->message.value[0]);
     if (atomic_exchange(&call->state, CALL_DONE) == CALL_ABANDONED) {
-        free(call);
+        atomic_store(&call->state, CALL_FREE);
         return;
     }
     uint64_t one = 1;
@@ -46,9 +45,20 @@ static void call_done(struct port_request *request)
     clock_notify(keeper->clock, clock_actor_slot(keeper->actor));
 }
 
+static struct call *call_take(struct keeper *keeper)
+{
+    for (int i = 0; i < CALLS_MAX; i++) {
+        if (atomic_load(&keeper->calls[i].state) == CALL_FREE) {
+            atomic_store(&keeper->calls[i].state, CALL_PENDING);
+            return &keeper->calls[i];
+        }
+    }
+    return NULL;
+}
+
 static struct call *call_post(struct keeper *keeper, int op, int instrument, int channel, int priority)
 {
-    struct call *call = calloc(1, sizeof *call);
+    struct call *call = call_take(keeper);
     if (!call)
         return NULL;
     call->keeper = keeper;
@@ -70,7 +80,7 @@ static struct call *call_post(struct keeper *keeper, int op, int instrument, int
 static void call_free(struct call *call)
 {
     if (call && atomic_exchange(&call->state, CALL_ABANDONED) == CALL_DONE)
-        free(call);
+        atomic_store(&call->state, CALL_FREE);
 }
 
 static bool all_done(struct call *const *call, int count)
@@ -90,6 +100,7 @@ static void wait_for(struct keeper *keeper, struct call *const *call, int count,
     bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
     while (!all_done(call, count)) {
         int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
+        supervise_beat(keeper->options.page);
         if (left_ns <= 0 && stalled)
             return;
         if (left_ns <= 0) {
@@ -98,7 +109,8 @@ static void wait_for(struct keeper *keeper, struct call *const *call, int count,
             continue;
         }
         struct pollfd fd = { .fd = keeper->done_fd, .events = POLLIN };
-        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns) > 0) {
+        int64_t beat_ns = SUPERVISE_BEAT_MS * NS_PER_MS;
+        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns < beat_ns ? left_ns : beat_ns) > 0) {
             uint64_t n;
             while (read(keeper->done_fd, &n, sizeof n) < 0 && errno == EINTR)
                 ;
@@ -112,11 +124,18 @@ static int64_t step_limit_ns(void)
 }
 
 /* ---- The undo list ---- */
-struct safe_run {
-    bool emergency;
-    int count;
-    struct keeper_step step[2 * UNDO_STEPS_MAX];
-};
+static void publish(struct keeper *keeper)
+{
+    supervise_store(keeper->options.page, &keeper->undo, keeper->latched, keeper->latch_reason);
+}
+
+int keeper_arm(struct keeper *keeper, const struct undo_step *step, struct error *err)
+{
+    int code = undo_add(&keeper->undo, step, err);
+    if (!code)
+        publish(keeper);
+    return code;
+}
 
 static void name_target(const struct keeper *keeper, const struct undo_step *step, char *out, size_t size)
 {
@@ -152,13 +171,13 @@ static void judge(const struct call *call, struct keeper_step *out)
 }
 
 /* One barrier: every step side by side, each within its time. Confirmed steps leave the list. */
-static void run_barrier(struct keeper *keeper, struct safe_run *run, int barrier)
+static void run_barrier(struct keeper *keeper, bool emergency, int barrier)
 {
     struct call *call[UNDO_STEPS_MAX] = { NULL };
     int index[UNDO_STEPS_MAX], count = 0;
     int64_t start_ns = clock_host_now();
     for (int i = 0; i < keeper->undo.count; i++) {
-        if (undo_barrier(&keeper->undo.step[i], run->emergency) != barrier)
+        if (undo_barrier(&keeper->undo.step[i], emergency) != barrier)
             continue;
         index[count] = i;
         call[count++] = post_off(keeper, &keeper->undo.step[i]);
@@ -170,22 +189,23 @@ static void run_barrier(struct keeper *keeper, struct safe_run *run, int barrier
         if (call[i])
             judge(call[i], &done);
         else
-            snprintf(done.text, sizeof done.text, "out of memory");
+            snprintf(done.text, sizeof done.text, "too many requests are still waiting for an answer");
         call_free(call[i]);
         if (done.confirmed)
             undo_remove(&keeper->undo, index[i]);
-        if (run->count < (int)(sizeof run->step / sizeof *run->step))
-            run->step[run->count++] = done;
+        if (keeper->step_count < (int)(sizeof keeper->step / sizeof *keeper->step))
+            keeper->step[keeper->step_count++] = done;
         if (!done.confirmed)
             log_line(LOG_ERR, "%s is not confirmed off: %s", done.target, done.text);
     }
+    publish(keeper);
 }
 
-static void run_barriers(struct keeper *keeper, struct safe_run *run)
+static void run_barriers(struct keeper *keeper, bool emergency)
 {
     int barrier = UNDO_BARRIER_MAX + 1;
-    while (undo_next_barrier(&keeper->undo, run->emergency, barrier, &barrier))
-        run_barrier(keeper, run, barrier);
+    while (undo_next_barrier(&keeper->undo, emergency, barrier, &barrier))
+        run_barrier(keeper, emergency, barrier);
 }
 
 /* An emergency stop does not trust the list alone: whatever the bench file can switch is switched off behind
@@ -205,7 +225,7 @@ static void add_everything(struct keeper *keeper)
         undo_add(&keeper->undo, &spi, NULL);
 }
 
-static void report(struct keeper *keeper, const struct safe_run *run, const char *reason, int64_t wall_ns,
+static void report(struct keeper *keeper, bool emergency, const char *reason, int64_t wall_ns,
                    int64_t elapsed_ns)
 {
     char when[40], path[PATH_ROOM];
@@ -213,12 +233,12 @@ static void report(struct keeper *keeper, const struct safe_run *run, const char
     cJSON_AddStringToObject(root, "time", text_time(wall_ns, when, sizeof when));
     cJSON_AddStringToObject(root, "bench", keeper->file->name);
     cJSON_AddStringToObject(root, "reason", reason);
-    cJSON_AddBoolToObject(root, "emergency", run->emergency);
+    cJSON_AddBoolToObject(root, "emergency", emergency);
     json_add_number(root, "missed", keeper->undo.count);
     json_add_number(root, "elapsed_s", (double)elapsed_ns / 1e9);
     cJSON *steps = cJSON_AddArrayToObject(root, "steps");
-    for (int i = 0; i < run->count; i++) {
-        const struct keeper_step *step = &run->step[i];
+    for (int i = 0; i < keeper->step_count; i++) {
+        const struct keeper_step *step = &keeper->step[i];
         cJSON *item = cJSON_CreateObject();
         cJSON_AddItemToArray(steps, item);
         cJSON_AddStringToObject(item, "target", step->target);
@@ -251,21 +271,17 @@ int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *rea
     if (keeper->undo.count == 0 && !all)
         return 0;
     int64_t start_ns = clock_host_now(), wall_ns = clock_wall_now();
-    struct safe_run *run = calloc(1, sizeof *run);
-    struct safe_run none = { .emergency = emergency };
-    struct safe_run *into = run ? run : &none;
-    into->emergency = emergency;
+    keeper->step_count = 0;
     log_notice("safe state: %s (%s order, %d steps armed)", reason, emergency ? "emergency" : "ordinary",
                keeper->undo.count);
-    run_barriers(keeper, into);
+    run_barriers(keeper, emergency);
     if (all)
         add_everything(keeper);
     if (keeper->undo.count > 0)
-        run_barriers(keeper, into); /* once more for what did not confirm, and for what was not armed */
+        run_barriers(keeper, emergency); /* once more for what did not confirm, and for what was not armed */
     int missed = keeper->undo.count;
     int64_t elapsed_ns = clock_host_now() - start_ns;
-    report(keeper, into, reason, wall_ns, elapsed_ns);
-    free(run);
+    report(keeper, emergency, reason, wall_ns, elapsed_ns);
     log_line(missed ? LOG_ERR : LOG_NOTICE, "safe state reached after %.0f ms, %d steps not confirmed",
              (double)elapsed_ns / 1e6, missed);
     return missed;
@@ -275,22 +291,18 @@ void keeper_latch(struct keeper *keeper, const char *reason)
 {
     keeper->latched = true;
     snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", reason);
+    publish(keeper);
     log_notice("latched: %s", reason);
 }
 
-/* ---- Opening ---- */
-static int take_lock(struct keeper *keeper, struct error *err)
+void keeper_unlatch(struct keeper *keeper)
 {
-    char path[PATH_ROOM];
-    snprintf(path, sizeof path, "%s.lock", keeper->options.socket_path);
-    keeper->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (keeper->lock_fd < 0)
-        return error_set_errno(err, errno, "lock file %s", path);
-    if (flock(keeper->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return error_set(err, ERR_CONFLICT, "another keeper runs on %s", keeper->options.socket_path);
-    return 0;
+    keeper->latched = false;
+    keeper->latch_reason[0] = '\0';
+    publish(keeper);
 }
 
+/* ---- Opening ---- */
 static int open_ports(struct keeper *keeper, struct error *err)
 {
     struct port_options options = {
@@ -341,7 +353,8 @@ static void adopt_one(struct keeper *keeper, const struct call *call, int channe
     struct undo_step step = {
         .kind = UNDO_OUTPUT_OFF, .channel = channel, .barrier = barrier, .emergency_barrier = barrier
     };
-    undo_add(&keeper->undo, &step, NULL);
+    if (undo_find(&keeper->undo, UNDO_OUTPUT_OFF, channel) < 0)
+        keeper_arm(keeper, &step, NULL);
     log_warning("%s was found switched on: adopted", ch->name);
 }
 
@@ -367,7 +380,25 @@ static void adopt(struct keeper *keeper)
                               .barrier = UNDO_BARRIER_MAX,
                               .emergency_barrier = UNDO_BARRIER_MAX };
     if (keeper->undo.count > 0 && file->spi_instrument >= 0)
-        undo_add(&keeper->undo, &pins, NULL);
+        keeper_arm(keeper, &pins, NULL);
+}
+
+/* What a keeper that died had armed is switched off before anything else. Nobody owns it any more: the
+ * clients' connections ended with it. */
+static void inherit(struct keeper *keeper)
+{
+    const struct supervise_page *page = keeper->options.page;
+    char reason[KEEPER_REASON_MAX];
+    if (!page || page->generation == 0)
+        return;
+    const struct supervise_state *state = supervise_state(page);
+    keeper->undo = state->undo;
+    keeper->latched = state->latched;
+    snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", state->latch_reason);
+    for (int i = 0; i < keeper->undo.count; i++)
+        keeper->undo.step[i].owner = 0;
+    snprintf(reason, sizeof reason, "the keeper died (wait status 0x%x) and was replaced", page->last_status);
+    keeper_safe(keeper, keeper->latched, false, reason);
 }
 
 static void load_last_safe(struct keeper *keeper)
@@ -386,7 +417,12 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         return error_set(err, ERR_MEMORY, "keeper");
     keeper->options = *options;
     keeper->lock_fd = keeper->done_fd = -1;
-    int code = take_lock(keeper, err);
+    int code = options->page ? 0 : supervise_lock(options->socket_path, &keeper->lock_fd, err);
+    if (!code) {
+        keeper->calls = calloc(CALLS_MAX, sizeof *keeper->calls);
+        if (!keeper->calls)
+            code = error_set(err, ERR_MEMORY, "keeper");
+    }
     if (!code)
         code = bench_file_load(options->bench_path, &keeper->file, NULL, err);
     if (!code) {
@@ -398,6 +434,12 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         code = clock_open(options->clock_path, &keeper->clock, err);
     if (!code)
         code = clock_actor_open(keeper->clock, "keeper", CLOCK_RANK_KEEPER, &keeper->actor, err);
+    if (!code) {
+        struct observer_options observer = {
+            .file = keeper->file, .clock = keeper->clock, .actor = keeper->actor, .port = keeper->port
+        };
+        code = observer_open(&observer, &keeper->observer, err);
+    }
     if (!code)
         code = open_ports(keeper, err);
     if (code) {
@@ -405,6 +447,7 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         return code;
     }
     load_last_safe(keeper);
+    inherit(keeper);
     adopt(keeper);
     *ret = keeper;
     return 0;
@@ -416,6 +459,7 @@ void keeper_close(struct keeper *keeper)
         return;
     for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
         port_close(keeper->port[i]);
+    observer_close(keeper->observer);
     clock_actor_close(keeper->actor);
     clock_close(keeper->clock);
     bench_file_free(keeper->file);
@@ -424,5 +468,6 @@ void keeper_close(struct keeper *keeper)
     if (keeper->lock_fd >= 0)
         close(keeper->lock_fd);
     free(keeper->last_safe);
+    free(keeper->calls);
     free(keeper);
 }

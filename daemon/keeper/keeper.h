@@ -7,6 +7,8 @@
 #ifndef DAEMON_KEEPER_KEEPER_H
 #define DAEMON_KEEPER_KEEPER_H
 
+#include "daemon/keeper/observer.h"
+#include "daemon/keeper/supervise.h"
 #include "daemon/keeper/undo.h"
 #include "instruments/port.h"
 
@@ -15,6 +17,8 @@ enum { KEEPER_REASON_MAX = 256, KEEPER_STEP_TEXT_MAX = 160 };
 struct keeper_options {
     const char *bench_path, *socket_path;
     const char *links_path, *clock_path, *trace_dir; /* or NULL */
+    struct supervise_page
+        *page; /* of the parent that restarts us, or NULL: then we lock and listen ourselves */
 };
 
 /* How one step of the last run went. */
@@ -26,6 +30,8 @@ struct keeper_step {
     char text[KEEPER_STEP_TEXT_MAX];
 };
 
+struct call; /* a request of the keeper's own */
+
 struct keeper {
     struct keeper_options options;
     struct bench_file *file;
@@ -34,7 +40,11 @@ struct keeper {
     int lock_fd;
     int done_fd; /* raised by the completion of a call of ours */
     struct port *port[BENCH_INSTRUMENTS_MAX];
+    struct observer *observer;
+    struct call *calls; /* a fixed number: nothing is allocated while outputs are switched off */
     struct undo_list undo;
+    int step_count;
+    struct keeper_step step[2 * UNDO_STEPS_MAX]; /* of the run of the list that is under way */
     bool latched;
     char latch_reason[KEEPER_REASON_MAX];
     char *last_safe; /* JSON text of the last run's report, or NULL */
@@ -44,7 +54,8 @@ struct keeper {
 };
 
 /* Takes the lock file SOCKET.lock (ERR_CONFLICT when another keeper holds it), connects every port, reads
- * which outputs are on ("adopt"): those get an undo. Changes nothing. */
+ * which outputs are on ("adopt"): those get an undo. Changes nothing, unless it replaces a keeper that died:
+ * then it first runs the list that one left in the page. */
 int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *err);
 /* Closes the ports; does not switch anything. */
 void keeper_close(struct keeper *keeper);
@@ -53,6 +64,9 @@ void keeper_close(struct keeper *keeper);
  * steps that did not confirm. */
 int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason);
 void keeper_latch(struct keeper *keeper, const char *reason);
+void keeper_unlatch(struct keeper *keeper);
+/* Adds a step to the list; what survives us knows it when this returns. */
+int keeper_arm(struct keeper *keeper, const struct undo_step *step, struct error *err);
 
 /* Serves clients until SIGTERM or SIGINT (the list is run first), or, with exit_when_idle, until the last
  * client has gone and nothing is armed. */

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * nightbench-keeper: the process that owns every link that can energise (docs/safety.md). Started by the
- * daemon or by systemd, before the daemon; ends on SIGTERM after it has switched everything off. */
+ * nightbench-keeper: the process that owns every link that can energise (docs/safety.md), and its parent that
+ * restarts it. Started by the daemon or by systemd, before the daemon; ends on SIGTERM after it has switched
+ * everything off. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper.h"
 
-enum { EXIT_USAGE = 2, EXIT_CONFLICT = 3 };
+enum { EXIT_USAGE = 2, EXIT_CONFLICT = 3, STACK_BYTES = 1 << 20 };
 
 static int usage(FILE *out, int status)
 {
@@ -47,6 +51,48 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* a terminal that closes must not take the keeper along */
+}
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* The last process that the kernel may kill for memory, and one whose pages are there when it needs them. A
+ * keeper that may not do this still works: it says what it lacks. */
+static void harden(void)
+{
+    if (!write_text("/proc/self/oom_score_adj", "-1000"))
+        log_warning("may not ask to be spared when memory runs out (CAP_SYS_RESOURCE)");
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_setattr_default_np(&attributes); /* locked in full, so not the usual 8 MiB for each port */
+    pthread_attr_destroy(&attributes);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their shadow memory is terabytes */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* freed memory stays with us, and locked */
+    mallopt(M_TRIM_THRESHOLD, -1);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+        log_warning("may not lock memory: %s (RLIMIT_MEMLOCK)", strerror(errno));
+#endif
+}
+
+static int keep(const struct keeper_options *options, bool exit_when_idle)
+{
+    struct keeper *keeper = NULL;
+    struct error err = { 0 };
+    harden();
+    int code = keeper_open(options, &keeper, &err);
+    if (!code)
+        code = keeper_serve(keeper, exit_when_idle, &err);
+    if (code)
+        log_error("keeper", &err);
+    keeper_close(keeper);
+    return code == ERR_CONFLICT ? EXIT_CONFLICT : code != 0;
 }
 
 int main(int argc, char **argv)
@@ -96,13 +142,15 @@ int main(int argc, char **argv)
     if (!options.bench_path || !options.socket_path || optind != argc)
         return usage(stderr, EXIT_USAGE);
     block_signals();
-    struct keeper *keeper = NULL;
     struct error err = { 0 };
-    int code = keeper_open(&options, &keeper, &err);
-    if (!code)
-        code = keeper_serve(keeper, exit_when_idle, &err);
-    if (code)
+    int status = 0, code = supervise_open(options.socket_path, &options.page, &err);
+    if (code) {
         log_error("keeper", &err);
-    keeper_close(keeper);
-    return code == ERR_CONFLICT ? EXIT_CONFLICT : code != 0;
+        return code == ERR_CONFLICT ? EXIT_CONFLICT : 1;
+    }
+    harden(); /* the parent; locks are not inherited, so each child does it again */
+    if (supervise(options.page, &status))
+        status = keep(&options, exit_when_idle);
+    supervise_close(options.page);
+    return status;
 }

@@ -10,11 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
@@ -133,11 +131,12 @@ static int64_t beat_limit_ns(void)
     return (int64_t)(KEEPER_BEAT_LIMIT_MS * keeper_client_time_scale()) * NS_PER_MS;
 }
 
-/* Host nanoseconds until the next heartbeat is overdue or idleness has lasted; 0 when there is nothing of the
- * kind. */
+/* Host nanoseconds until the next heartbeat is overdue, idleness has lasted, or our parent wants to hear of
+ * us; 0 when there is nothing of the kind. */
 static int64_t next_check_ns(const struct server *server)
 {
-    int64_t nearest_ns = INT64_MAX, now_ns = clock_host_now();
+    int64_t now_ns = clock_host_now();
+    int64_t nearest_ns = server->keeper->options.page ? SUPERVISE_BEAT_MS * NS_PER_MS : INT64_MAX;
     if (server->idle_ns)
         nearest_ns = server->idle_ns + IDLE_NS - now_ns;
     for (const struct link *link = server->links; link; link = link->next) {
@@ -152,6 +151,9 @@ static int64_t next_check_ns(const struct server *server)
 
 static void check_beats(struct server *server)
 {
+#ifdef KEEPER_WITHOUT_HEARTBEAT /* a variant for tests/fault: its judge must fail then */
+    return;
+#endif
     int64_t now_ns = clock_host_now();
     for (struct link *link = server->links; link; link = link->next) {
         if (link->beats && now_ns - link->beat_ns > beat_limit_ns()) {
@@ -213,31 +215,15 @@ static void accept_link(struct server *server)
 }
 
 /* ---- The loop ---- */
-/* A protection that tripped, seen in a state that somebody read: latched, and everything goes off in
- * emergency order. */
-static void take_trips(struct server *server)
+/* An interlock, or a protection of an instrument: latched, and everything goes off in emergency order. */
+static void take_trip(struct server *server)
 {
-    uint64_t count;
-    signed char news[BENCH_CHANNELS_MAX];
-    while (read(server->trip_fd, &count, sizeof count) < 0 && errno == EINTR)
-        ;
-    pthread_mutex_lock(&server->lock);
-    memcpy(news, server->trip_news, sizeof news);
-    memset(server->trip_news, 0, sizeof server->trip_news);
-    pthread_mutex_unlock(&server->lock);
-    for (int i = 0; i < server->keeper->file->channel_count; i++) {
-        bool fresh = news[i] > 0 && !server->trip_seen[i];
-        if (news[i])
-            server->trip_seen[i] = news[i] > 0;
-        if (!fresh)
-            continue;
-        char reason[KEEPER_REASON_MAX];
-        const struct bench_channel *ch = &server->keeper->file->channel[i];
-        snprintf(reason, sizeof reason, "trip of %s (%s)", ch->name, ch->rail[0] ? ch->rail : "no rail");
-        keeper_latch(server->keeper, reason);
-        server_drop_requests(server, ERR_TRIPPED, reason);
-        keeper_safe(server->keeper, true, false, reason);
-    }
+    char text[INTERLOCK_TEXT_MAX];
+    if (!observer_tripped(server->keeper->observer, text, sizeof text))
+        return;
+    keeper_latch(server->keeper, text);
+    server_drop_requests(server, ERR_TRIPPED, text);
+    keeper_safe(server->keeper, true, false, text);
 }
 
 /* True when it is time to end. */
@@ -290,11 +276,15 @@ static int loop(struct server *server, bool exit_when_idle, struct error *err)
     struct keeper *keeper = server->keeper;
     for (;;) {
         struct pollfd fd = { .fd = server->epoll_fd, .events = POLLIN };
-        int code = clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, next_check_ns(server));
+        supervise_beat(keeper->options.page);
+        int code =
+            clock_poll(keeper->actor, &fd, 1, observer_due_ns(keeper->observer), next_check_ns(server));
         if (code < 0 && code != ERR_TIMEOUT) {
             keeper_safe(keeper, true, true, "the keeper lost its clock");
             return error_set(err, code, "the clock is gone");
         }
+        observer_run(keeper->observer);
+        take_trip(server); /* before anything a client may want */
         struct epoll_event events[EVENTS_MAX];
         int n = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 0);
         sort_urgent_first(events, n);
@@ -303,8 +293,6 @@ static int loop(struct server *server, bool exit_when_idle, struct error *err)
             if (what == &server->signal_fd) {
                 if (take_signal(server))
                     return 0;
-            } else if (what == &server->trip_fd) {
-                take_trips(server);
             } else if (what == &server->listen_fd) {
                 accept_link(server);
             } else if (is_link(server, what)) { /* an earlier event may have fenced it */
@@ -318,34 +306,11 @@ static int loop(struct server *server, bool exit_when_idle, struct error *err)
     }
 }
 
-static int watch(struct server *server, int fd, void *what, struct error *err)
+static int listen_to(struct server *server, int fd, void *what, struct error *err)
 {
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
     if (fd < 0 || epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         return error_set_errno(err, errno, "keeper's event loop");
-    return 0;
-}
-
-static int listen_at(const char *path, int *ret_fd, struct error *err)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    if (strlen(path) >= sizeof address.sun_path)
-        return error_set(err, ERR_RANGE, "socket path is longer than %zu bytes: %s",
-                         sizeof address.sun_path - 1, path);
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return error_set_errno(err, errno, "socket");
-    unlink(path); /* the lock file says that nobody listens there */
-    mode_t old = umask(0077);
-    int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0;
-    int saved = errno;
-    umask(old);
-    if (failed) {
-        close(fd);
-        return error_set_errno(err, saved, "listening at %s", path);
-    }
-    *ret_fd = fd;
     return 0;
 }
 
@@ -360,14 +325,15 @@ static int server_open(struct server *server, struct error *err)
         return error_set(err, ERR_MEMORY, "keeper's server");
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     server->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    server->trip_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = listen_at(server->keeper->options.socket_path, &server->listen_fd, err);
+    const struct supervise_page *page = server->keeper->options.page;
+    server->listen_fd = page ? page->listen_fd : -1;
+    int code = page ? 0 : supervise_listen(server->keeper->options.socket_path, &server->listen_fd, err);
     if (!code)
-        code = watch(server, server->signal_fd, &server->signal_fd, err);
+        code = listen_to(server, server->signal_fd, &server->signal_fd, err);
     if (!code)
-        code = watch(server, server->trip_fd, &server->trip_fd, err);
+        code = listen_to(server, observer_fd(server->keeper->observer), server->keeper->observer, err);
     if (!code)
-        code = watch(server, server->listen_fd, &server->listen_fd, err);
+        code = listen_to(server, server->listen_fd, &server->listen_fd, err);
     return code;
 }
 
@@ -380,7 +346,7 @@ static void server_close(struct server *server)
     }
     while (server->links)
         link_drop(server, server->links);
-    const int fds[] = { server->listen_fd, server->trip_fd, server->signal_fd, server->epoll_fd };
+    const int fds[] = { server->listen_fd, server->signal_fd, server->epoll_fd };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0)
             close(fds[i]);
@@ -392,18 +358,28 @@ static void server_close(struct server *server)
     free(server->frame);
 }
 
+/* Once, whatever the number of keepers: who started us waits for one line. */
+static void announce(struct keeper *keeper)
+{
+    struct supervise_page *page = keeper->options.page;
+    if (page) {
+        prctl(PR_SET_PDEATHSIG, 0); /* from now on we outlive our parent, too */
+        if (atomic_exchange(&page->served, true))
+            return;
+    }
+    printf("READY socket=%s\n", keeper->options.socket_path);
+    fflush(stdout);
+}
+
 int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err)
 {
-    struct server server = {
-        .keeper = keeper, .epoll_fd = -1, .listen_fd = -1, .signal_fd = -1, .trip_fd = -1
-    };
+    struct server server = { .keeper = keeper, .epoll_fd = -1, .listen_fd = -1, .signal_fd = -1 };
     pthread_mutex_init(&server.lock, NULL);
     keeper->stalled = stalled;
     keeper->stalled_context = &server;
     int code = server_open(&server, err);
     if (!code) {
-        printf("READY socket=%s\n", keeper->options.socket_path);
-        fflush(stdout);
+        announce(keeper);
         code = loop(&server, exit_when_idle, err);
     }
     keeper->stalled = NULL;

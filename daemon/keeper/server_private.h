@@ -30,23 +30,22 @@ struct job {
     struct port_request request;
     struct link *link;
     struct job *next;
+    double asked; /* value[0] of the request: its answer stands in the same place */
     size_t room;
     uint8_t payload[];
 };
 
 struct server {
     struct keeper *keeper;
-    int epoll_fd, listen_fd, signal_fd, trip_fd;
+    int epoll_fd, listen_fd, signal_fd;
     struct link *links;
     int link_count;
     bool had_client;
     int64_t idle_ns; /* host time since which nobody is there and nothing armed; 0: not idle */
     uint8_t *frame;
-    bool trip_seen[BENCH_CHANNELS_MAX]; /* of the I/O thread: latch once per trip */
 
     pthread_mutex_t lock; /* guards what follows; never held across I/O */
     struct job *free_small, *free_large;
-    signed char trip_news[BENCH_CHANNELS_MAX]; /* 1 tripped, -1 not: from ports; 0 nothing new */
 };
 
 /* ---- server.c ---- */

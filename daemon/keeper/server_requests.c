@@ -81,29 +81,12 @@ static void send_answer(struct link *link, const struct message *message, const 
     clock_notify(link->server->keeper->clock, link->slot);
 }
 
-/* On a port's thread: what a state says about a trip goes to the I/O thread. */
-static void note_trip(struct server *server, const struct message *m)
-{
-    const struct bench_channel *ch = guard_channel(server->keeper->file, m);
-    bool state = m->op == MESSAGE_STATE || m->op == MESSAGE_CLEAR_TRIP;
-    if (!ch || !state || m->code)
-        return;
-    signed char news = m->flags & MESSAGE_TRIPPED ? 1 : -1;
-    pthread_mutex_lock(&server->lock);
-    server->trip_news[ch->index] = news;
-    pthread_mutex_unlock(&server->lock);
-    uint64_t one = 1;
-    while (write(server->trip_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-    clock_notify(server->keeper->clock, clock_actor_slot(server->keeper->actor));
-}
-
 static void job_done(struct port_request *request)
 {
     struct job *job = request->context;
     struct link *link = job->link;
     struct server *server = link->server;
-    note_trip(server, &request->message);
+    observer_take(server->keeper->observer, &request->message, job->asked);
     send_answer(link, &request->message, job->payload, &request->error);
     atomic_fetch_sub(&link->jobs, 1);
     job_give(server, job);
@@ -162,7 +145,7 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
         if (owner != 0 && owner != link->pid && server_has_links(link->server, owner))
             return error_set(err, ERR_CONFLICT, "process %d has this bench switched on", owner);
     }
-    return undo_add(&keeper->undo, &step, err);
+    return keeper_arm(keeper, &step, err);
 }
 
 static int do_safe(struct link *link, struct message *m)
@@ -190,8 +173,7 @@ static int do_clear(struct link *link, const char *reason, struct error *err)
         return error_set(err, ERR_INVALID, "clearing needs a reason");
     if (keeper->latched)
         log_notice("latch '%s' cleared by process %d: %s", keeper->latch_reason, link->pid, reason);
-    keeper->latched = false;
-    keeper->latch_reason[0] = '\0';
+    keeper_unlatch(keeper);
     return 0;
 }
 
@@ -222,6 +204,10 @@ static void do_status(struct link *link, const struct message *message)
     cJSON_AddBoolToObject(root, "latched", keeper->latched);
     cJSON_AddStringToObject(root, "reason", keeper->latch_reason);
     json_add_number(root, "clients", link->server->link_count - 1);
+    json_add_number(root, "interlocks", observer_rule_count(keeper->observer));
+    const struct supervise_page *page = keeper->options.page;
+    cJSON_AddBoolToObject(root, "supervised", page && getppid() == page->parent);
+    json_add_number(root, "generation", page ? page->generation : 0);
     add_steps(root, keeper);
     cJSON *last = NULL;
     if (!keeper->last_safe || json_parse(keeper->last_safe, strlen(keeper->last_safe), &last, NULL))
@@ -300,6 +286,7 @@ static void serve_port(struct link *link, const struct message *m, const uint8_t
     }
     memcpy(job->payload, payload, m->payload_length);
     job->link = link;
+    job->asked = m->value[0];
     job->request = (struct port_request){
         .message = *m,
         .payload = job->payload,

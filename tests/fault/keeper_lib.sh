@@ -10,6 +10,7 @@ BENCH=configs/benches/sim-adelia2.json
 SCALE=${NB_TIME_SCALE:-1}
 work=$(mktemp -d /tmp/nb-keeper.XXXXXX)
 sim_pid="" keeper_pid="" client_pid=""
+TIME=virtual # or real: where processes are stopped, or die, that would hold virtual time or let it run away
 LIBS=$(sed -n "s/^LIBS *:= *//p" Makefile) # what the library needs grows with its drivers
 FLAGS="-std=c17 -D_GNU_SOURCE -I. -O1 -g -pthread"
 
@@ -17,10 +18,12 @@ FLAGS="-std=c17 -D_GNU_SOURCE -I. -O1 -g -pthread"
 ORDER="ATB0 - VBP VBN VREF VDDADC VDDA VDDM VDDD VDDIO"
 
 end() {
-    kill_one "$client_pid" KILL; kill_one "$keeper_pid" KILL; kill_one "$sim_pid" KILL
+    kill_one "$client_pid" KILL; kill_keeper; kill_one "$sim_pid" KILL
     rm -rf "$work"
 }
 trap end EXIT
+# Parent and child; each keeper has a session of its own.
+kill_keeper() { [ -n "$keeper_pid" ] && kill -KILL -- "-$keeper_pid" 2>/dev/null; }
 kill_one() { [ -n "$1" ] && kill -"$2" "$1" 2>/dev/null; }
 say() { echo "ok: $*"; }
 die() {
@@ -43,22 +46,33 @@ build_client() {
     ${CC:-gcc} $FLAGS tests/fault/power_client.c "$BIN/libnightbench.a" $LIBS -o "$work/power_client" ||
         die "power_client does not compile"
 }
+# build_variant NAME FLAG...: a keeper without one of its safety steps, to show that a test can fail.
+build_variant() {
+    local name=$1
+    shift
+    ${CC:-gcc} $FLAGS "$@" daemon/keeper/keeper.c daemon/keeper/nightbench_keeper.c daemon/keeper/server*.c \
+        daemon/keeper/guard.c daemon/keeper/undo.c daemon/keeper/observer.c daemon/keeper/supervise.c \
+        "$BIN/libnightbench.a" $LIBS -o "$work/$name" || die "variant $name does not compile"
+}
 start_sim() {
     rm -rf "$work/sim" "$work/sim.out"; mkdir -p "$work/sim"
-    setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --virtual --seed 1 >"$work/sim.out" 2>&1 &
+    setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --$TIME --seed 1 >"$work/sim.out" 2>&1 &
     sim_pid=$!
     wait_until 5 grep -qs READY "$work/sim.out" || die "the simulator does not start"
 }
 start_keeper() { # [PROGRAM]
     rm -f "$work/keeper.out"
     setsid "${1:-$BIN/nightbench-keeper}" --bench $BENCH --socket "$work/keeper.sock" --links "$work/sim/links.json" \
-        --clock "$work/sim/clock.sock" >"$work/keeper.out" 2>&1 &
-    keeper_pid=$!
+        $(clock_option) >"$work/keeper.out" 2>&1 &
+    keeper_pid=$! # the parent; the keeper itself is keeper_child
     wait_until 5 grep -qs READY "$work/keeper.out" || die "the keeper does not start"
 }
+clock_option() { [ $TIME = virtual ] && echo "--clock $work/sim/clock.sock"; }
+clock_path() { [ $TIME = virtual ] && echo "$work/sim/clock.sock"; }
+keeper_child() { safe status | sed 's/.*"pid":\([0-9]*\).*/\1/'; }
 start_client() { # [MODE]
     rm -f "$work/client.out" # nobody may take the last one's words for this one's
-    "$work/power_client" $BENCH "$work/keeper.sock" "$work/sim/links.json" "$work/sim/clock.sock" "${1:-}" \
+    "$work/power_client" $BENCH "$work/keeper.sock" "$work/sim/links.json" "$(clock_path)" "${1:-}" \
         >"$work/client.out" 2>&1 &
     client_pid=$!
 }
@@ -69,7 +83,7 @@ powered() {
     [ "$(on_count)" = 10 ] || die "$(on_count) of 10 outputs are on"
 }
 stop_all() {
-    kill_one "$client_pid" KILL; kill_one "$keeper_pid" KILL; kill_one "$sim_pid" KILL
+    kill_one "$client_pid" KILL; kill_keeper; kill_one "$sim_pid" KILL
     wait "$client_pid" "$keeper_pid" "$sim_pid" 2>/dev/null
     client_pid="" keeper_pid="" sim_pid=""
 }
