@@ -9,15 +9,12 @@
 
 #include "daemon/base/clock.h"
 #include "db/recorder_internal.h"
+#include "db/run_states.h"
 
 /* Only the end of a run may use the last of the ring: a run that is aborted while the disk is full still
  * ends. */
 enum { END_RESERVE = 4096 };
 enum { ATTEMPT_MAX = 1023, POSITION_MAX = (1 << 24) - 1, TRACE_PIECE = 4096 };
-
-const char *const RECORDER_STATES[] = { "queued",  "running", "paused",  "hold",   "done",        "stopped",
-                                        "aborted", "estop",   "tripped", "failed", "interrupted", NULL };
-enum { STATE_RUNNING = 1, STATE_HOLD = 3 };
 
 /* A part of a record that lies outside its struct: the pointer field at `offset` gets the copy's address. */
 struct part {
@@ -74,7 +71,7 @@ static int put_locked(struct recorder *r, int kind, const void *record, size_t s
                       int parts, struct error *err)
 {
     size_t bytes = padded(size);
-    void *at;
+    void *at = NULL;
 
     for (int i = 0; i < parts; i++)
         bytes += part[i].data == NULL ? 0 : padded(part[i].bytes);
@@ -137,6 +134,7 @@ static int ask(struct recorder *r, int kind, struct recorder_call *call, struct 
             *err = call->err;
     } else if (code == 0 && kind == KIND_RUN_BEGIN) {
         r->run_open = true;
+        r->run_state = call->continued ? RUN_STATE_RESUMED : RUN_STATE_RUNNING;
     }
     pthread_mutex_unlock(&r->mutex);
     return code;
@@ -160,13 +158,16 @@ static int on_run_begin(void *context, const struct record_run *run, int64_t *re
     return code;
 }
 
-static int state_index(const char *state)
+/* With the mutex held. */
+static int move_state(struct recorder *r, int to, struct error *err)
 {
-    for (int i = 0; RECORDER_STATES[i] != NULL; i++) {
-        if (strcmp(RECORDER_STATES[i], state) == 0)
-            return i;
-    }
-    return -1;
+    if (!r->run_open)
+        return error_set(err, ERR_CONFLICT, "nothing can be recorded: no run has begun");
+    if (!run_state_allowed(r->run_state, to))
+        return error_set(err, ERR_CONFLICT, "a run that is %s cannot become %s", run_state_name(r->run_state),
+                         run_state_name(to));
+    r->run_state = to;
+    return 0;
 }
 
 static int put_state(struct recorder *r, int kind, const struct recorder_state *change, struct error *err)
@@ -182,25 +183,35 @@ static int on_run_end(void *context, const char *state, int code_of_run, const c
 {
     struct recorder *r = context;
     struct recorder_state change = { state, message, code_of_run, time_ns, clock_wall_now() };
+    int to = run_state_from_name(state);
     int code;
 
-    if (state_index(state) <= STATE_HOLD)
+    if (!run_state_is_end(to) && to != RUN_STATE_INTERRUPTED)
         return error_set(err, ERR_INVALID, "'%s' is not a state in which a run can end", state);
-    code = put_state(r, KIND_RUN_END, &change, err);
+    pthread_mutex_lock(&r->mutex);
+    code = move_state(r, to, err);
+    pthread_mutex_unlock(&r->mutex);
+    if (code == 0)
+        code = put_state(r, KIND_RUN_END, &change, err);
     pthread_mutex_lock(&r->mutex);
     r->run_open = r->run_open && code != 0;
     pthread_mutex_unlock(&r->mutex);
     return code;
 }
 
-int recorder_set_state(struct recorder *r, const char *state, struct error *err)
+static int on_state(void *context, const char *state, const char *why, struct error *err)
 {
-    struct recorder_state change = { .state = state };
-    int index = state_index(state);
+    struct recorder *r = context;
+    struct recorder_state change = { .state = state, .message = why, .wall_ns = clock_wall_now() };
+    int to = run_state_from_name(state);
+    int code;
 
-    if (index < STATE_RUNNING || index > STATE_HOLD)
+    if (to < 0 || run_state_is_end(to) || to == RUN_STATE_INTERRUPTED)
         return error_set(err, ERR_INVALID, "'%s' is not a state of a run that goes on", state);
-    return put_state(r, KIND_RUN_STATE, &change, err);
+    pthread_mutex_lock(&r->mutex);
+    code = move_state(r, to, err);
+    pthread_mutex_unlock(&r->mutex);
+    return code == 0 ? put_state(r, KIND_RUN_STATE, &change, err) : code;
 }
 
 int recorder_annotate(struct recorder *r, const char *ulid, const char *notes, const char *tags,
@@ -407,5 +418,6 @@ struct record_sink recorder_sink_of(struct recorder *r)
         .chip = on_chip,
         .event = on_event,
         .ack = on_ack,
+        .state = on_state,
     };
 }

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * upkeep: the background thread. */
+#include "daemon/upkeep.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/base/json.h"
+#include "daemon/base/log.h"
+#include "db/check.h"
+
+enum { LOOK_MS = 500, LOWEST_PRIORITY = 19, PATH_TEXT = 1024 };
+
+struct upkeep {
+    char db_path[PATH_TEXT];
+    struct recorder *recorder;
+    struct events *events;
+    struct clock *clock;
+    pthread_t checker, looker;
+    _Atomic bool stop;
+    pthread_mutex_t lock; /* for wake only */
+    pthread_cond_t wake;
+};
+
+int64_t wall_watch_look(struct wall_watch *watch, int64_t host_ns, int64_t wall_ns)
+{
+    int64_t jump = watch->started ? wall_ns - watch->wall_ns - (host_ns - watch->host_ns) : 0;
+
+    *watch = (struct wall_watch){ host_ns, wall_ns, true };
+    return jump > UPKEEP_JUMP_NS || jump < -UPKEEP_JUMP_NS ? jump : 0;
+}
+
+static void record(struct upkeep *u, const char *kind, const char *text, const char *json)
+{
+    const struct record_sink *sink = recorder_sink(u->recorder);
+    struct record_event event = {
+        .kind = kind, .text = text, .json = json, .time_ns = clock_now(u->clock), .wall_ns = clock_wall_now()
+    };
+    struct error err;
+
+    if (sink->event(sink->context, &event, &err) != 0)
+        log_error("upkeep", &err);
+}
+
+static void mark_jump(struct upkeep *u, int64_t jump_ns)
+{
+    char text[96], json[128];
+    double jump_s = (double)jump_ns / 1e9;
+
+    snprintf(text, sizeof text, "the wall clock has jumped by %+.3f s", jump_s);
+    snprintf(json, sizeof json, "{\"jump_s\":%.3f,\"host_ns\":\"%" PRId64 "\"}", jump_s, clock_host_now());
+    log_warning("%s", text);
+    record(u, "clock", text, json);
+}
+
+static void tell_condition(struct upkeep *u, const struct recorder_health *health)
+{
+    static const char *const NAMES[] = { "fine", "low", "paused", "failed" };
+    cJSON *json = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(json, "store", NAMES[health->condition]);
+    cJSON_AddStringToObject(json, "text", health->text);
+    char *text = json != NULL ? json_print(json, false) : NULL;
+    if (text != NULL)
+        events_post(u->events, "log", text);
+    cJSON_free(text);
+    cJSON_Delete(json);
+}
+
+static void pause_for(struct upkeep *u, int ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms * NS_PER_MS;
+    until.tv_sec += until.tv_nsec / NS_PER_S;
+    until.tv_nsec %= NS_PER_S;
+    pthread_mutex_lock(&u->lock);
+    if (!u->stop)
+        pthread_cond_timedwait(&u->wake, &u->lock, &until);
+    pthread_mutex_unlock(&u->lock);
+}
+
+static void *look_main(void *context)
+{
+    struct upkeep *u = context;
+    struct recorder_health health;
+    struct wall_watch watch = { 0 };
+    enum recorder_condition told = RECORDER_FINE;
+
+    while (!u->stop) {
+        int64_t jump = wall_watch_look(&watch, clock_host_now(), clock_wall_now());
+
+        recorder_health(u->recorder, &health);
+        if (health.condition != told)
+            tell_condition(u, &health);
+        told = health.condition;
+        if (jump != 0)
+            mark_jump(u, jump);
+        pause_for(u, LOOK_MS);
+    }
+    return NULL;
+}
+
+static void *check_main(void *context)
+{
+    struct upkeep *u = context;
+    int64_t begin = clock_host_now();
+    struct error err;
+
+    setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY); /* of this thread alone */
+    int code = check_store(u->db_path, &u->stop, &err);
+    if (code == 0) {
+        log_info("the store is sound: read whole in %.1f s", (double)(clock_host_now() - begin) / 1e9);
+    } else if (code != ERR_CANCELLED) {
+        log_error("checking the store", &err);
+        record(u, "integrity", err.message, NULL);
+    }
+    return NULL;
+}
+
+static int start(struct upkeep *u, struct error *err)
+{
+    int rc = pthread_create(&u->looker, NULL, look_main, u);
+
+    if (rc == 0) {
+        rc = pthread_create(&u->checker, NULL, check_main, u);
+        if (rc != 0) {
+            u->stop = true;
+            pthread_join(u->looker, NULL);
+        }
+    }
+    return rc == 0 ? 0 : error_set_errno(err, rc, "cannot start a thread");
+}
+
+int upkeep_open(const char *db_path, struct recorder *recorder, struct events *events, struct clock *clock,
+                struct upkeep **ret_upkeep, struct error *err)
+{
+    struct upkeep *u = calloc(1, sizeof *u);
+    pthread_condattr_t attributes;
+    int code;
+
+    if (u == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the upkeep of the store");
+    snprintf(u->db_path, sizeof u->db_path, "%s", db_path);
+    u->recorder = recorder;
+    u->events = events;
+    u->clock = clock;
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&u->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    code = start(u, err);
+    if (code != 0) {
+        pthread_cond_destroy(&u->wake);
+        pthread_mutex_destroy(&u->lock);
+        free(u);
+        return code;
+    }
+    *ret_upkeep = u;
+    return 0;
+}
+
+void upkeep_close(struct upkeep *u)
+{
+    if (u == NULL)
+        return;
+    recorder_refuse_waits(u->recorder, true); /* a full disk does not hold the daemon's end */
+    pthread_mutex_lock(&u->lock);
+    u->stop = true;
+    pthread_cond_broadcast(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+    pthread_join(u->checker, NULL);
+    pthread_join(u->looker, NULL);
+    pthread_cond_destroy(&u->wake);
+    pthread_mutex_destroy(&u->lock);
+    free(u);
+}
