@@ -51,6 +51,7 @@ struct bench_client {
     int done_fd, cancel_fd;
     pthread_mutex_t lock; /* held by a port while it reports: the client is not freed under its hands */
     atomic_bool cancelled;
+    bool shielded; /* of the client's thread */
     uint32_t seq;
     uint8_t *frame, *scratch; /* one message and one payload */
     size_t frame_length;
@@ -196,6 +197,22 @@ void bench_client_cancel(struct bench_client *client, bool cancelled)
     }
 }
 
+void bench_client_shield(struct bench_client *client, bool on)
+{
+    client->shielded = on;
+}
+
+static bool is_cancelled(const struct bench_client *client)
+{
+    return !client->shielded && atomic_load(&client->cancelled);
+}
+
+/* What ends a wait; nothing does while shielded. */
+static int cut_fd(const struct bench_client *client)
+{
+    return client->shielded ? -1 : client->cancel_fd;
+}
+
 int64_t bench_now(const struct bench_client *client)
 {
     return clock_now(client->bench->options.clock);
@@ -208,9 +225,9 @@ static int cancelled(struct error *err)
 
 int bench_wait(struct bench_client *client, int64_t duration_ns, struct error *err)
 {
-    if (atomic_load(&client->cancelled))
+    if (is_cancelled(client))
         return cancelled(err);
-    int code = clock_sleep_until(client->actor, bench_now(client) + duration_ns, client->cancel_fd);
+    int code = clock_sleep_until(client->actor, bench_now(client) + duration_ns, cut_fd(client));
     return code ? error_set(err, code, "wait") : 0;
 }
 
@@ -305,7 +322,7 @@ static int post_local(struct bench_client *client, struct bench_call *call, stru
 int bench_client_post(struct bench_client *client, const struct message *message, const void *payload,
                       size_t n, struct bench_call **ret_call, struct error *err)
 {
-    if (atomic_load(&client->cancelled))
+    if (is_cancelled(client))
         return cancelled(err);
     if (n > MESSAGE_PAYLOAD_MAX)
         return error_set(err, ERR_RANGE, "payload of %zu bytes is longer than %d", n, MESSAGE_PAYLOAD_MAX);
@@ -378,14 +395,14 @@ static int wait_for(struct bench_client *client, const struct bench_call *call, 
 {
     *ret_in_frame = false;
     while (!atomic_load(&call->done)) {
-        struct pollfd fds[3] = { { .fd = client->cancel_fd, .events = POLLIN },
+        struct pollfd fds[3] = { { .fd = cut_fd(client), .events = POLLIN },
                                  { .fd = client->done_fd, .events = POLLIN },
                                  { .fd = client->keeper_fd, .events = POLLIN } };
         int n = clock_poll(client->actor, fds, client->keeper_fd >= 0 ? 3 : 2, CLOCK_NEVER,
                            (int64_t)((double)ANSWER_LIMIT_NS * keeper_client_time_scale()));
         if (n < 0)
             return error_set(err, n, "waiting for an answer of the bench");
-        if (atomic_load(&client->cancelled))
+        if (is_cancelled(client))
             return cancelled(err);
         if (fds[1].revents)
             lower_fd(client->done_fd);

@@ -85,6 +85,9 @@ struct bench *bench_of(const struct bench_client *client);
 /* Makes every present and later call of this client return ERR_CANCELLED until cleared (abort). Any thread.
  */
 void bench_client_cancel(struct bench_client *client, bool cancelled);
+/* While on, calls and waits go on as if nobody had cancelled: the way to the safe state. The
+ * client's thread. */
+void bench_client_shield(struct bench_client *client, bool on);
 int64_t bench_now(const struct bench_client *client);
 int bench_wait(struct bench_client *client, int64_t duration_ns, struct error *err);
 

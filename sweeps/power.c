@@ -331,8 +331,12 @@ int power_down(struct power *power, bool emergency, bool *ret_off, struct error 
 {
     struct error off_err = { 0 };
     int missed = 0;
+
+    /* An abort that comes now is too late to cut anything, and must not keep this from being asked for. */
+    bench_client_shield(power->client, true);
     int rc = bench_safe(power->client, emergency, &missed, err);
     int off = verify_off(power, &off_err);
+    bench_client_shield(power->client, false);
 
     for (int i = 0; i < PROFILE_RAILS_MAX; i++) {
         power->on[i] = false;

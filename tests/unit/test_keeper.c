@@ -363,6 +363,11 @@ static void cancel_is_felt(void **state)
     bench_client_cancel(rig->client, true);
     assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), ERR_CANCELLED);
     assert_int_equal(bench_wait(rig->client, 10 * NS_PER_S, &err), ERR_CANCELLED);
+    bench_client_shield(rig->client, true); /* the way to the safe state is not cut */
+    assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), 0);
+    assert_int_equal(bench_wait(rig->client, NS_PER_MS, &err), 0);
+    bench_client_shield(rig->client, false);
+    assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), ERR_CANCELLED);
     bench_client_cancel(rig->client, false);
     assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), 0);
     assert_int_equal(bench_wait(rig->client, NS_PER_MS, &err), 0);
