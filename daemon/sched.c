@@ -26,7 +26,7 @@ struct snapshot {
     int64_t samples_done, samples_total;
     double elapsed_s, eta_s;
     int64_t host_begin_ns;
-    char message[ERROR_TEXT_MAX];
+    char message[ERROR_LINE_MAX];
     int code;
     bool safe;
 };
@@ -170,7 +170,9 @@ static void run_one(struct sched *sched)
     pthread_mutex_lock(&sched->lock);
     struct snapshot *s = &sched->snapshot;
     snprintf(s->state, sizeof s->state, "%s", result.state);
-    snprintf(s->message, sizeof s->message, "%s", code != 0 ? err.message : "");
+    s->message[0] = '\0';
+    if (code != 0)
+        error_describe(&err, s->message, sizeof s->message);
     if (result.chip_serial[0] != '\0')
         snprintf(s->chip_serial, sizeof s->chip_serial, "%s", result.chip_serial);
     s->code = code;
@@ -359,6 +361,7 @@ done:
 
 static int command_run(struct sched *sched, int command, const char *state, struct error *err)
 {
+    bool down = false;
     int code = 0;
 
     pthread_mutex_lock(&sched->lock);
@@ -368,11 +371,13 @@ static int command_run(struct sched *sched, int command, const char *state, stru
         /* An abort is never weakened to a stop. */
         if (atomic_load(&sched->command) < command)
             atomic_store(&sched->command, command);
-        if (command == RUN_ABORT && sched->client != NULL)
+        /* What is going down already is not cut: the outputs' read back would be lost. */
+        down = strcmp(sched->snapshot.state, "powering_down") == 0;
+        if (command >= RUN_ABORT && sched->client != NULL && !down)
             bench_client_cancel(sched->client, true);
     }
     pthread_mutex_unlock(&sched->lock);
-    if (code == 0)
+    if (code == 0 && !down)
         set_state(sched, state);
     return code;
 }
@@ -393,7 +398,7 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
                                           : error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
 
     /* The outputs are off (or the keeper said why not); now the run has to end too. */
-    (void)command_run(sched, RUN_ABORT, "aborting", NULL);
+    (void)command_run(sched, RUN_ESTOP, "aborting", NULL);
     return code;
 }
 

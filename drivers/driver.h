@@ -48,8 +48,8 @@ struct driver {
     /* After a cut or garbage: brings both ends to a message boundary. A failure makes the port reconnect. */
     int (*resync)(void *state, struct error *err);
     /* Tells an instrument that does not answer to switch a channel off (or to release its pins): it may still
-     * hear. Reads nothing, so success says only that it was sent. state NULL: over a connection of its own.
-     * May be NULL. */
+     * hear. No answer is looked at, so success says only that it was sent. state NULL: over a connection of its
+     * own. May be NULL. */
     int (*off_unheard)(struct driver_config *config, const struct transport_env *env, void *state, int channel,
                        struct error *err);
 };

@@ -145,6 +145,7 @@ static int record_attempt(struct run *run, const struct run_point *point, bool e
 static int try_point(struct run *run, struct run_point *point, struct error *err)
 {
     struct error step_err = { 0 };
+    char text[ERROR_LINE_MAX];
 
     if (point->outcome != NULL)
         judge_clear(&point->outcome->judged);
@@ -156,7 +157,8 @@ static int try_point(struct run *run, struct run_point *point, struct error *err
     if (code < 0)
         point->verdict = judge_error_verdict(code);
     if (point->cell != NULL) {
-        rc = record_attempt(run, point, true, code, code < 0 ? step_err.message : "", err);
+        rc = record_attempt(run, point, true, code,
+                            code < 0 ? error_describe(&step_err, text, sizeof text) : "", err);
         if (rc == 0)
             rc = run->sink->ack(run->sink->context, err);
         if (rc < 0)
@@ -190,8 +192,10 @@ static int after_failure(struct run *run, struct run_point *point, int code, str
         return point->cell != NULL ? 1 : code; /* later steps rest on a step without points */
     run->retries++;
     struct error event_err = { 0 };
+    char text[ERROR_LINE_MAX];
     int rc = runner_event(run, "retry", NULL, &event_err, "%s, attempt %d of %d: %s", point->what->name,
-                          point->attempt, policy->attempts, err != NULL ? err->message : error_name(code));
+                          point->attempt, policy->attempts,
+                          err != NULL ? error_describe(err, text, sizeof text) : error_name(code));
     if (rc == 0 && action == POLICY_RECOVER)
         rc = runner_recover(run, &event_err);
     if (rc < 0 && err != NULL)
@@ -374,18 +378,22 @@ static int run_step(struct run *run, int index, struct error *err)
 
 /* ---- The way out ---- */
 
-static const char *state_of(const struct run *run, int code)
+static const char *state_of(const struct run *run, int code, const struct error *err)
 {
     bool abort = run->context->command != NULL && atomic_load(run->context->command) == RUN_ABORT;
+    bool estop = run->context->command != NULL && atomic_load(run->context->command) == RUN_ESTOP;
 
     /* Cut without an abort of ours: somebody has asked the keeper for the safe state. */
     if (code == ERR_CANCELLED)
         return abort ? "aborted" : "estop";
+    /* The keeper's latch says so, whoever pulled it. */
+    if (code == ERR_TRIPPED && err != NULL && strstr(err->message, "emergency stop") != NULL)
+        return "estop";
     if (code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
     if (code < 0)
         return "failed";
-    return abort ? "aborted" : runner_stopping(run) ? "stopped" : "done";
+    return estop ? "estop" : abort ? "aborted" : runner_stopping(run) ? "stopped" : "done";
 }
 
 /* Outputs first, whatever came before; an abort's cut must not cut the power-down. */
@@ -413,14 +421,16 @@ static int finish(struct run *run, int code, struct error *err)
 {
     struct run_result *result = run->result;
     struct error end_err = { 0 };
+    char text[ERROR_LINE_MAX];
 
     code = make_safe(run, code, err);
-    snprintf(result->state, sizeof result->state, "%s", state_of(run, code));
+    snprintf(result->state, sizeof result->state, "%s", state_of(run, code, err));
     result->code = code;
     result->samples = run->progress.samples_done;
     result->duration_s = (double)(runner_now(run) - run->start_ns) / NS_PER_S;
     int rc = run->sink->run_end(run->sink->context, result->state, code,
-                                code < 0 && err != NULL ? err->message : "", runner_now(run), &end_err);
+                                code < 0 && err != NULL ? error_describe(err, text, sizeof text) : "",
+                                runner_now(run), &end_err);
     if (rc == 0)
         rc = run->sink->ack(run->sink->context, &end_err);
     if (code == 0 && rc < 0) {

@@ -15,8 +15,8 @@
 enum { RUN_ROW_MAX = 160, RUN_STATE_MAX = 24 };
 
 /* Word that other threads write: the runner looks at it between batches of samples and between points. For
- * ABORT also call bench_client_cancel(client, true), which cuts what is under way. */
-enum run_command { RUN_GO, RUN_STOP, RUN_ABORT };
+ * ABORT and ESTOP also call bench_client_cancel(client, true), which cuts what is under way. */
+enum run_command { RUN_GO, RUN_STOP, RUN_ABORT, RUN_ESTOP };
 
 /* Passed to the progress callback, in the runner's thread; borrowed for the call. */
 struct run_progress {

@@ -23,7 +23,7 @@ int64_t runner_now(const struct run *run)
 
 int runner_check(const struct run *run, struct error *err)
 {
-    if (run->context->command != NULL && atomic_load(run->context->command) == RUN_ABORT)
+    if (run->context->command != NULL && atomic_load(run->context->command) >= RUN_ABORT)
         return error_set(err, ERR_CANCELLED, "the run was aborted");
     return 0;
 }
@@ -186,7 +186,8 @@ int runner_temperature(struct run *run, struct run_point *point, struct error *e
     if (rc < 0)
         return rc;
     run->temperature_c = celsius;
-    return runner_quantity(run, point, QUANTITY_DIE_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0), err);
+    return runner_quantity(run, point, QUANTITY_DIE_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0),
+                           err);
 }
 
 /* ---- The chip's conditions ---- */

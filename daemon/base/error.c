@@ -131,6 +131,21 @@ int error_at(struct error *err, const char *instrument, const char *command, int
     return err->code;
 }
 
+const char *error_describe(const struct error *err, char *out, size_t size)
+{
+    char where[ERROR_NAME_MAX + ERROR_COMMAND_MAX + 8] = "", after[40] = "";
+
+    if (err->command[0] != '\0')
+        snprintf(where, sizeof where, "%s%s'%s'", err->instrument, err->instrument[0] != '\0' ? " " : "",
+                 err->command);
+    else
+        snprintf(where, sizeof where, "%s", err->instrument);
+    if (where[0] != '\0' && err->elapsed_ns > 0)
+        snprintf(after, sizeof after, " after %.0f ms", (double)err->elapsed_ns / 1e6);
+    snprintf(out, size, "%s%s%s%s", where, after, where[0] != '\0' ? ": " : "", err->message);
+    return out;
+}
+
 const char *error_name(int code)
 {
     if (code > 0 || code <= -(int)NAME_COUNT)

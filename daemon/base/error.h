@@ -12,6 +12,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Codes are written to the store and to the API as the names below: append only, never renumber. */
@@ -41,6 +42,7 @@ enum error_code {
 };
 
 enum { ERROR_TEXT_MAX = 480, ERROR_NAME_MAX = 48, ERROR_COMMAND_MAX = 96 };
+enum { ERROR_LINE_MAX = 720 }; /* all of it in one line, with room for the time it took */
 
 struct error {
     int code;                        /* enum error_code; 0 when nothing was reported */
@@ -63,6 +65,9 @@ int error_set_errno(struct error *err, int errno_value, const char *format, ...)
 int error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Names the instrument and command of an error. Returns err->code, or ERR_INTERNAL if err is NULL. */
 int error_at(struct error *err, const char *instrument, const char *command, int64_t elapsed_ns);
+/* "psu1 'VOLT 0.8,(@1)' after 1500 ms: no answer before the deadline": everything there is to say, in one
+ * line. Returns out. */
+const char *error_describe(const struct error *err, char *out, size_t size);
 /* Stable lower-case name of a code: "timeout", "no_answer"; "unknown" for others. Never NULL. */
 const char *error_name(int code);
 /* Code of a stable name; ERR_INTERNAL when the name is unknown. */

@@ -79,14 +79,7 @@ void log_line(enum log_level level, const char *format, ...)
 
 void log_error(const char *context, const struct error *err)
 {
-    char where[ERROR_NAME_MAX + ERROR_COMMAND_MAX + 64] = "";
-    char after[40] = "", command[ERROR_COMMAND_MAX + 4] = "";
+    char text[ERROR_LINE_MAX];
 
-    if (err->elapsed_ns > 0)
-        snprintf(after, sizeof after, " after %.0f ms", (double)err->elapsed_ns / 1e6);
-    if (err->command[0] != '\0')
-        snprintf(command, sizeof command, " '%s'", err->command);
-    if (err->instrument[0] != '\0' || command[0] != '\0')
-        snprintf(where, sizeof where, " %s%s", err->instrument, command);
-    log_line(LOG_ERR, "%s: %s%s%s: %s", context, error_name(err->code), where, after, err->message);
+    log_line(LOG_ERR, "%s: %s: %s", context, error_name(err->code), error_describe(err, text, sizeof text));
 }
