@@ -22,13 +22,14 @@ enum {
     RANGE_RAW = 4,
     RAW_MAX = 4095,
     FULL_MV = 5000,
-    BURDEN_OHM = 250
+    BURDEN_OHM = 250,
+    INPUT_OHM = 1000000 /* [K] */
 };
 
 struct analog_in {
     struct modbus_server server; /* first */
     struct world *world;
-    const struct world_net *net[MODBUS_UNITS_MAX * CHANNELS];
+    struct world_source *input[MODBUS_UNITS_MAX * CHANNELS]; /* never on; NULL: in the air */
     double gain[MODBUS_UNITS_MAX * CHANNELS], offset_v[MODBUS_UNITS_MAX * CHANNELS];
     uint16_t range[MODBUS_UNITS_MAX * CHANNELS];
 };
@@ -36,7 +37,7 @@ struct analog_in {
 /* Codes 0: 0..5 V, 1: 1..5 V, 2: 0..20 mA, 3: 4..20 mA, 4: converter codes. Values in mV or uA. */
 static uint16_t convert(const struct analog_in *a, int i)
 {
-    double volt = a->net[i] ? world_volt(a->world, a->net[i]) : 0;
+    double volt = a->input[i] ? world_source_volt(a->world, a->input[i]) : 0;
     volt = fmin(fmax(volt * (1 + a->gain[i]) + a->offset_v[i], 0), FULL_MV / 1000.0);
     switch (a->range[i]) {
     case 1:
@@ -95,19 +96,34 @@ static const struct modbus_server_model SERVER = {
     .read = on_read, .write = on_write, .reset = reset, .pace_s = 2e-3
 };
 
-static int find_nets(struct analog_in *a, const struct sim_device_setup *setup, struct error *err)
+/* An input loads its net like a source that is never on. */
+static int add_input(struct analog_in *a, int i, const char *net, const struct sim_device_setup *setup,
+                     struct error *err)
 {
-    int i = 0;
+    struct world_source_options options = { .instrument = setup->name,
+                                            .channel = i + 1,
+                                            .net = world_net_find(setup->world, net) };
+    struct world_source_state state = { .off_ohm = INPUT_OHM, .limit_a = 1e-9, .tau_s = 1e-6 };
+    if (!options.net)
+        return error_set(err, ERR_INVALID, "%s: no net '%.40s'", setup->name, net);
+    int code = world_source_add(setup->world, &options, &a->input[i], err);
+    if (!code)
+        world_source_set(setup->world, a->input[i], &state);
+    return code;
+}
+
+static int add_inputs(struct analog_in *a, const struct sim_device_setup *setup, struct error *err)
+{
+    int i = 0, code = 0;
     const cJSON *item, *list = cJSON_GetObjectItemCaseSensitive(setup->options, "nets");
     cJSON_ArrayForEach(item, list)
     {
         if (i == a->server.units * CHANNELS)
             return error_set(err, ERR_INVALID, "%s: more than %d nets", setup->name, i);
-        if (cJSON_IsString(item)) {
-            a->net[i] = world_net_find(setup->world, item->valuestring);
-            if (!a->net[i])
-                return error_set(err, ERR_INVALID, "%s: no net '%.40s'", setup->name, item->valuestring);
-        }
+        if (cJSON_IsString(item))
+            code = add_input(a, i, item->valuestring, setup, err);
+        if (code)
+            return code;
         i++;
     }
     return 0;
@@ -121,7 +137,7 @@ static int open_waveshare(const struct sim_device_setup *setup, void **ret_devic
     int code = modbus_server_init(&a->server, &SERVER, setup, err);
     a->world = setup->world;
     if (!code)
-        code = find_nets(a, setup, err);
+        code = add_inputs(a, setup, err);
     if (code) {
         free(a);
         return code;
