@@ -342,10 +342,10 @@ int sampler_close(struct sampler *sampler, struct clock_actor *actor, struct err
     return rc;
 }
 
-/* Product of two uncertain factors. */
+/* Product of two uncertain factors. What is not known (NaN) stays unknown: it is not certainty. */
 static double u_product(double a, double u_a, double b, double u_b)
 {
-    return hypot(isnan(u_a) ? 0.0 : b * u_a, isnan(u_b) ? 0.0 : a * u_b);
+    return hypot(b * u_a, a * u_b);
 }
 
 struct sums {
@@ -369,10 +369,8 @@ static void fill_rail(const struct sampler *sampler, int i, const struct sums *s
     window->volt_v[i] = volt_v;
     window->current_a[i] = current_a;
     window->power_w[i] = sums->power_w / n;
-    window->u_volt_v[i] = hypot(scatter(sums->volt_v, sums->volt_2, n),
-                                isnan(sampler->u_volt_v[i]) ? 0.0 : sampler->u_volt_v[i]);
-    window->u_current_a[i] = hypot(scatter(sums->current_a, sums->current_2, n),
-                                   isnan(sampler->u_current_a[i]) ? 0.0 : sampler->u_current_a[i]);
+    window->u_volt_v[i] = hypot(scatter(sums->volt_v, sums->volt_2, n), sampler->u_volt_v[i]);
+    window->u_current_a[i] = hypot(scatter(sums->current_a, sums->current_2, n), sampler->u_current_a[i]);
     window->u_power_w[i] = hypot(scatter(sums->power_w, sums->power_2, n),
                                  u_product(volt_v, sampler->u_volt_v[i], current_a, sampler->u_current_a[i]));
 }
