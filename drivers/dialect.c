@@ -30,6 +30,7 @@ static const struct command_rule {
     [DIALECT_IDENTIFY] = { "identify", .query = true, .classes = ALL, .vital = true },
     [DIALECT_ERROR] = { "error", .query = true, .classes = ALL, .vital = true },
     [DIALECT_CLEAR] = { "clear", .classes = ALL },
+    [DIALECT_SELECT] = { "select", .takes_channel = true },
     [DIALECT_PREPARE] = { "prepare", .takes_channel = true },
     [DIALECT_SET_VOLTAGE] = { "set_voltage", false, true, true, SOURCES, true },
     [DIALECT_GET_VOLTAGE] = { "get_voltage", true, false, true, SOURCES, true },
@@ -51,6 +52,9 @@ static const struct command_rule {
     [DIALECT_SET_RANGE] = { "set_range", false, true, true, BIT(CLASS_DMM), false },
     [DIALECT_AUTO_RANGE] = { "auto_range", false, false, true, BIT(CLASS_DMM), false },
     [DIALECT_SET_NPLC] = { "set_nplc", false, true, true, BIT(CLASS_DMM), false },
+    [DIALECT_ARM_WATCHDOG] = { "arm_watchdog", .takes_value = true },
+    [DIALECT_DISARM_WATCHDOG] = { "disarm_watchdog" },
+    [DIALECT_GET_WATCHDOG] = { "get_watchdog", .query = true },
 };
 
 static const char *const CLASSES[] = { [CLASS_PSU] = "psu", [CLASS_SMU] = "smu", [CLASS_DMM] = "dmm", NULL };
@@ -282,6 +286,7 @@ static void read_header(const struct json_at *root, struct dialect *d)
                                          "timeout_s",
                                          "resync_quiet_s",
                                          "line_hz",
+                                         "watchdog_s",
                                          "commands",
                                          "absent",
                                          "channels",
@@ -308,6 +313,7 @@ static void read_header(const struct json_at *root, struct dialect *d)
     d->timeout_s = json_double(root, "timeout_s", true, 0.01, 600, 1);
     d->resync_quiet_s = json_double(root, "resync_quiet_s", true, 0.001, 10, 0.05);
     d->nplc_s = 1 / json_double(root, "line_hz", false, 45, 440, 50);
+    d->watchdog_s = json_double(root, "watchdog_s", false, DIALECT_WATCHDOG_MIN_S, 3600, NAN);
     d->trip_mask = (unsigned)json_integer(root, "trip_mask", false, 0, 0xffff, 0);
     struct json_at mode = json_member(root, "mode", false);
     if (mode.node) {
@@ -321,8 +327,22 @@ static void check_whole(const struct json_at *root, const struct dialect *d)
 {
     if (d->command[DIALECT_GET_MODE][0] && d->mode_mask == 0)
         json_problem(root, "", "'get_mode' needs \"mode\": {mask, limiting} to be understood");
+    bool arms = d->command[DIALECT_ARM_WATCHDOG][0];
+    if (arms != !isnan(d->watchdog_s) || arms != (d->command[DIALECT_DISARM_WATCHDOG][0] != '\0') ||
+        arms != (d->command[DIALECT_GET_WATCHDOG][0] != '\0'))
+        json_problem(root, "",
+                     "a watchdog needs 'arm_watchdog', 'disarm_watchdog', 'get_watchdog' and "
+                     "\"watchdog_s\"");
     if (d->mode_with_reading && !d->command[DIALECT_GET_MODE][0])
         json_problem(root, "", "\"mode_with_reading\" needs 'get_mode'");
+    for (int i = 0; i < DIALECT_COMMAND_COUNT; i++) {
+        if (d->channel_count > 1 && i != DIALECT_PREPARE && !d->command[DIALECT_SELECT][0] &&
+            dialect_needs_select(d, i))
+            json_problem(root, "", "'%s' names no channel of several: use {ch}, or give 'select'",
+                         RULES[i].name);
+    }
+    if (d->command[DIALECT_SELECT][0] && !strstr(d->command[DIALECT_SELECT], "{ch}"))
+        json_problem(root, "", "'select' has no {ch}");
     static const int PAIRS[][2] = { { DIALECT_SET_OVP, DIALECT_GET_OVP },
                                     { DIALECT_OCP_ON, DIALECT_OCP_OFF },
                                     { DIALECT_OCP_ON, DIALECT_GET_OCP },
@@ -387,6 +407,12 @@ double dialect_round(const struct dialect_span *span, double value)
 {
     double rounded = round(value / span->step) * span->step;
     return rounded == 0 ? 0 : rounded; /* no "-0.000" on the wire */
+}
+
+bool dialect_needs_select(const struct dialect *dialect, int command)
+{
+    const char *text = dialect->command[command];
+    return RULES[command].takes_channel && command != DIALECT_SELECT && *text && !strstr(text, "{ch}");
 }
 
 int dialect_format(const struct dialect *dialect, int command, int channel, double value, int decimals,

@@ -15,6 +15,7 @@ enum dialect_command {
     DIALECT_IDENTIFY,
     DIALECT_ERROR,
     DIALECT_CLEAR,
+    DIALECT_SELECT,
     DIALECT_PREPARE,
     DIALECT_SET_VOLTAGE,
     DIALECT_GET_VOLTAGE,
@@ -36,9 +37,14 @@ enum dialect_command {
     DIALECT_SET_RANGE,
     DIALECT_AUTO_RANGE,
     DIALECT_SET_NPLC,
+    DIALECT_ARM_WATCHDOG, /* the instrument's own: all outputs off when it hears nothing for {v} seconds */
+    DIALECT_DISARM_WATCHDOG,
+    DIALECT_GET_WATCHDOG, /* two answers: armed, seconds */
     DIALECT_COMMAND_COUNT
 };
 
+/* A watchdog must be slower than the polls that keep it quiet (instruments/interlock.h: one second). */
+enum { DIALECT_WATCHDOG_MIN_S = 3 };
 enum { DIALECT_TEXT_MAX = 160, DIALECT_CHANNELS_MAX = 16, DIALECT_ROWS_MAX = 12 };
 
 /* Accuracy over one year: +-(percent / 100 * |value| + offset), readings in steps of resolution. */
@@ -69,7 +75,8 @@ struct dialect {
     unsigned mode_mask, mode_limiting; /* limiting when (mode & mask) == mode_limiting */
     unsigned trip_mask;                /* 0: any non-zero answer of get_trip means tripped */
     double timeout_s, resync_quiet_s;
-    double nplc_s; /* one power line cycle */
+    double nplc_s;     /* one power line cycle */
+    double watchdog_s; /* what arm_watchdog is given; NAN: the instrument has none */
     int channel_count;
     struct dialect_channel channel[DIALECT_CHANNELS_MAX];
 };
@@ -80,6 +87,8 @@ void dialect_free(struct dialect *dialect);
 const struct dialect_channel *dialect_channel(const struct dialect *dialect, int number);
 /* Name of a command in the file: "set_voltage". */
 const char *dialect_command_name(int command);
+/* Whether a command acts on the selected channel: it has no {ch} where one could be. */
+bool dialect_needs_select(const struct dialect *dialect, int command);
 /* Puts channel and value into a command; ERR_UNSUPPORTED when the dialect has none. */
 int dialect_format(const struct dialect *dialect, int command, int channel, double value, int decimals,
                    char *out, size_t size, struct error *err);

@@ -4,6 +4,7 @@
  * scpi: supplies, sources and meters that speak SCPI, as their dialect (drivers/dialect.h) says. Every
  * setting is followed by a look at the error queue, joined to it where the dialect allows; what protects or
  * energises is read back. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct scpi {
     char identity[256];
     char command[SCPI_MESSAGE_MAX]; /* last sent, for errors */
     uint32_t prepared;              /* bit per channel number */
+    bool watchdog_armed;            /* by us, over this connection */
     double range_v, nplc;           /* of a meter; NAN: automatic, as found */
 };
 
@@ -100,11 +102,42 @@ static int set(struct scpi *s, const char *text, struct error *err)
     return code;
 }
 
-static int set_value(struct scpi *s, int command, int channel, double value, int decimals, struct error *err)
+static bool has(const struct scpi *s, int command)
+{
+    return s->dialect->command[command][0] != '\0';
+}
+
+/* Makes that act on a selected channel: the selection goes in front of every command, in the same message
+ * where the dialect joins, so that nobody at the front panel can come between. Else it is a message of its
+ * own. prefix: "" or what to put in front. */
+static int select_channel(struct scpi *s, int command, int channel, char *prefix, size_t size,
+                          struct error *err)
 {
     char text[DIALECT_TEXT_MAX * 2];
+    prefix[0] = '\0';
+    if (!has(s, DIALECT_SELECT) || !dialect_needs_select(s->dialect, command))
+        return 0;
+    int code = dialect_format(s->dialect, DIALECT_SELECT, channel, 0, 0, text, sizeof text, err);
+    if (code)
+        return code;
+    if (!s->dialect->joins)
+        return scpi_link_send(&s->link, text, s->dialect->timeout_s, err);
+    snprintf(prefix, size, "%s;:", text);
+    return 0;
+}
+
+static int set_value(struct scpi *s, int command, int channel, double value, int decimals, struct error *err)
+{
+    char text[DIALECT_TEXT_MAX * 2], line[SCPI_MESSAGE_MAX / 2], prefix[DIALECT_TEXT_MAX * 2 + 2];
     int code = dialect_format(s->dialect, command, channel, value, decimals, text, sizeof text, err);
-    return code ? code : set(s, text, err);
+    if (!code)
+        code = select_channel(s, command, channel, prefix, sizeof prefix, err);
+    if (code)
+        return code;
+    int n = snprintf(line, sizeof line, "%s%s", prefix, text);
+    if ((size_t)n >= sizeof line)
+        return error_set(err, ERR_RANGE, "command of %d bytes is too long", n);
+    return set(s, line, err);
 }
 
 /* Number of answers that a command brings: its parts. */
@@ -137,17 +170,26 @@ static int take_numbers(struct scpi *s, int expected, double *ret, struct error 
 static int ask(struct scpi *s, const int *commands, int count, int channel, double timeout_s, double *ret,
                struct error *err)
 {
-    char joined[SCPI_MESSAGE_MAX] = "", text[DIALECT_TEXT_MAX * 2];
+    char joined[SCPI_MESSAGE_MAX] = "", text[DIALECT_TEXT_MAX * 2], prefix[DIALECT_TEXT_MAX * 2 + 2];
     int expected = 0, taken = 0;
     size_t length = 0;
+    bool selected = false;
     for (int i = 0; i < count; i++) {
         int code = dialect_format(s->dialect, commands[i], channel, 0, 0, text, sizeof text, err);
+        if (!code)
+            code = select_channel(s, commands[i], channel, prefix, sizeof prefix, err);
         if (code)
             return code;
+        if (selected)
+            prefix[0] = '\0'; /* by an earlier one of this message */
+        selected |= prefix[0] != '\0';
         expected += answers_of(text);
         if (taken + expected > ANSWERS_MAX)
             return error_set(err, ERR_INTERNAL, "more than %d questions at once", ANSWERS_MAX);
-        length += (size_t)snprintf(joined + length, sizeof joined - length, "%s%s", length ? ";:" : "", text);
+        length += (size_t)snprintf(joined + length, sizeof joined - length, "%s%s%s", length ? ";:" : "",
+                                   prefix, text);
+        if (length >= sizeof joined)
+            return error_set(err, ERR_RANGE, "questions of %zu bytes are too long", length);
         bool last = i == count - 1;
         if (s->dialect->joins && !last)
             continue;
@@ -170,11 +212,6 @@ static int ask_one(struct scpi *s, int command, int channel, double *ret, struct
     if (!code)
         *ret = values[0];
     return code;
-}
-
-static bool has(const struct scpi *s, int command)
-{
-    return s->dialect->command[command][0] != '\0';
 }
 
 /* Settings that must precede the first setting of a channel after a connect (source function, meter
@@ -201,13 +238,59 @@ static int set_in_span(struct scpi *s, int command, int channel, const struct di
     return code ? code : set_value(s, command, channel, dialect_round(span, value), span->decimals, err);
 }
 
+/* Before the first output: from now on the instrument switches off by itself when everybody falls silent. */
+static int arm_watchdog(struct scpi *s, struct error *err)
+{
+    static const int GET[] = { DIALECT_GET_WATCHDOG };
+    double found[ANSWERS_MAX];
+    if (!has(s, DIALECT_ARM_WATCHDOG) || s->watchdog_armed)
+        return 0;
+    int code = set_value(s, DIALECT_ARM_WATCHDOG, 0, s->dialect->watchdog_s, 0, err);
+    if (!code)
+        code = ask(s, GET, 1, 0, s->dialect->timeout_s, found, err);
+    if (!code && !(found[0] == 1 && fabs(found[1] - s->dialect->watchdog_s) < 0.5))
+        code = error_set(err, ERR_REFUSED, "the watchdog reads back %g, %g s; %g s were set", found[0],
+                         found[1], s->dialect->watchdog_s);
+    s->watchdog_armed = code == 0;
+    return code;
+}
+
+static int scpi_resync(void *state, struct error *err);
+
+/* After the last output is off: else it would trip on a bench that rests. What goes wrong here does not make
+ * an output less off; the watchdog stays armed then. */
+static void disarm_watchdog(struct scpi *s)
+{
+    struct error ignored;
+    int code = 0;
+    if (!has(s, DIALECT_ARM_WATCHDOG))
+        return;
+    for (int i = 0; i < s->dialect->channel_count && !code; i++) {
+        double on = 1;
+        if (!s->dialect->channel[i].can_source)
+            continue;
+        code = ask_one(s, DIALECT_GET_OUTPUT, s->dialect->channel[i].number, &on, &ignored);
+        if (!code && on != 0)
+            return;
+    }
+    if (!code)
+        code = set_value(s, DIALECT_DISARM_WATCHDOG, 0, 0, 0, &ignored);
+    s->watchdog_armed = code != 0;
+    if (code == ERR_TIMEOUT || code == ERR_GARBAGE || code == ERR_CANCELLED)
+        scpi_resync(s, &ignored);
+}
+
 static int switch_output(struct scpi *s, int channel, bool on, double *ret_on, struct error *err)
 {
     int code = on ? prepare(s, channel, err) : 0;
+    if (!code && on)
+        code = arm_watchdog(s, err);
     if (!code)
         code = set_value(s, on ? DIALECT_OUTPUT_ON : DIALECT_OUTPUT_OFF, channel, 0, 0, err);
     if (!code)
         code = ask_one(s, DIALECT_GET_OUTPUT, channel, ret_on, err);
+    if (!code && !on && *ret_on == 0)
+        disarm_watchdog(s);
     return code;
 }
 
@@ -346,7 +429,12 @@ static int do_measure(struct scpi *s, const struct dialect_channel *ch, struct m
     double value[ANSWERS_MAX];
     int code = ch->can_source ? 0 : prepare(s, m->channel, err);
     if (!code)
-        code = ask(s, commands, with_mode ? 2 : 1, m->channel, measure_timeout_s(s, ch), value, err);
+        code = ask(s, commands, with_mode && s->dialect->joins ? 2 : 1, m->channel, measure_timeout_s(s, ch),
+                   value, err);
+    if (!code && isalpha((unsigned char)s->link.answer[0]))
+        code = error_set(err, ERR_GARBAGE, "'%.20s' is no reading", s->link.answer); /* but a state: "ON" */
+    if (!code && with_mode && !s->dialect->joins)
+        code = ask_one(s, DIALECT_GET_MODE, m->channel, &value[1], err);
     if (!code && with_mode)
         code = check_status(value + 1, 1, err);
     if (code)

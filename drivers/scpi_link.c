@@ -148,7 +148,9 @@ bool scpi_number(const char *text, double *ret_value)
     static const struct {
         const char *word;
         double value;
-    } WORDS[] = { { "ON", 1 }, { "OFF", 0 }, { "YES", 1 }, { "NO", 0 } };
+    } WORDS[] = {
+        { "ON", 1 }, { "OFF", 0 }, { "YES", 1 }, { "NO", 0 }, { "CC", 1 }, { "CV", 0 }, { "UR", 3 }
+    };
     while (*text == ' ')
         text++;
     size_t n = strlen(text);

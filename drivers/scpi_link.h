@@ -40,7 +40,8 @@ int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *er
  * which is ours. */
 int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
 
-/* Number of an answer: NR1..NR3, ON, OFF, YES, NO. False when it is none. */
+/* Number of an answer: NR1..NR3; words of state are numbers: OFF, NO, CV 0; ON, YES, CC 1; UR (neither CV
+ * nor CC) 3. False when it is none. */
 bool scpi_number(const char *text, double *ret_value);
 /* Splits a joined answer at ';' outside quotes, in place; returns the count, at most max. */
 int scpi_split(char *text, char **ret_parts, int max);

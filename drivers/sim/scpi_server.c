@@ -90,7 +90,10 @@ void scpi_server_answer(struct scpi_call *call, const char *format, ...)
 
 void scpi_server_answer_number(struct scpi_call *call, double value)
 {
-    scpi_server_answer(call, "%+.8E", isfinite(value) ? value : 9.91e37);
+    if (call->server->model->plain_numbers)
+        scpi_server_answer(call, "%.4f", value);
+    else
+        scpi_server_answer(call, "%+.8E", isfinite(value) ? value : 9.91e37);
 }
 
 void scpi_server_answer_block(struct scpi_call *call, const void *bytes, size_t n)
@@ -231,7 +234,9 @@ static void error_query(struct scpi_call *call)
     struct scpi_server *server = call->server;
     bool keithley = server->model->keithley_errors;
     if (server->error_n == 0) {
-        scpi_server_answer(call, keithley ? "0,\"No error;0;0 0\"" : "+0,\"No error\"");
+        scpi_server_answer(call, keithley                       ? "0,\"No error;0;0 0\""
+                                 : server->model->plain_numbers ? "0,\"No error\""
+                                                                : "+0,\"No error\"");
         return;
     }
     scpi_server_answer(call, keithley ? "%d,\"%s;1;0 0\"" : "%d,\"%s\"", server->error[0].code,

@@ -47,6 +47,7 @@ struct scpi_model {
     int channels;
     double pace_s;                   /* one command */
     bool keithley_errors;            /* `0,"No error;0;0 0"` instead of `+0,"No error"` */
+    bool plain_numbers;              /* `3.3000` instead of `+3.30000000E+00`, `0,"No error"` */
     void (*reset)(void *instrument); /* *RST */
 };
 
@@ -99,7 +100,7 @@ void scpi_server_reboot(void *instrument);
 /* One value of the answer; values of one query are joined by commas. */
 void scpi_server_answer(struct scpi_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* "+3.30000000E+00" */
+/* "+3.30000000E+00", or "3.3000" */
 void scpi_server_answer_number(struct scpi_call *call, double value);
 /* A definite-length block as the answer. */
 void scpi_server_answer_block(struct scpi_call *call, const void *bytes, size_t n);

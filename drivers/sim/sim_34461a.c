@@ -378,16 +378,16 @@ static const struct scpi_command commands[] = {
     { NULL, NULL, NULL },
 };
 
-static const struct scpi_model model = {
-    .vendor = "Keysight Technologies",
-    .model = "34461A",
-    .firmware = "A.03.03-02.40-03.03-00.52-03-02",
-    .serial_prefix = "MY",
-    .command = commands,
-    .channels = 1,
-    .pace_s = 0.5e-3, /* [K] */
-    .reset = reset,
-};
+#define MODEL(number)                                                                                        \
+    {                                                                                                        \
+        .vendor = "Keysight Technologies", .model = (number), .firmware = "A.03.03-02.40-03.03-00.52-03-02", \
+        .serial_prefix = "MY", .command = commands, .channels = 1, .pace_s = 0.5e-3 /* [K] */,               \
+        .reset = reset                                                                                       \
+    }
+
+/* "identity" of the simulate object: a 34465A says so, and measures as a 34461A does. */
+static const char *const identities[] = { "34461a", "34465a", NULL };
+static const struct scpi_model models[] = { MODEL("34461A"), MODEL("34465A") };
 
 static void close_34461a(void *device)
 {
@@ -403,14 +403,20 @@ static int open_34461a(const struct sim_device_setup *setup, void **ret_device, 
     if (!dmm)
         return error_set(err, ERR_MEMORY, "%s", setup->name);
     struct world_source_options options = { .instrument = setup->name, .channel = 1 };
+    struct json_problems problems = { 0 };
+    struct json_at at = json_root(setup->options, &problems);
+    int identity = json_choice(&at, "identity", false, identities, 0);
     if (setup->wire_count)
         options.net = setup->wire[0].net;
     dmm->world = setup->world;
     dmm->seed = setup->seed;
     dmm->entity = rng_entity(setup->name);
-    scpi_server_init(&dmm->server, &model, setup);
+    scpi_server_init(&dmm->server, &models[identity], setup);
     dmm->reading = calloc(READINGS_MAX, sizeof *dmm->reading);
     int code = dmm->reading ? 0 : error_set(err, ERR_MEMORY, "%s", setup->name);
+    if (problems.count > 0)
+        code = error_set(err, ERR_INVALID, "simulated meter %s%.100s: %.200s", setup->name,
+                         problems.item[0].pointer, problems.item[0].reason);
     if (!code)
         code = world_source_add(setup->world, &options, &dmm->input, err);
     if (code) {

@@ -22,14 +22,15 @@ struct supply_channel *supply_channel(const struct scpi_call *call, int i)
     return &supply->channel[call->channel[i] - 1];
 }
 
-/* Puts the programmed values, as this very unit makes them, into the world. */
-static void apply(struct supply *supply, struct supply_channel *channel)
+void supply_apply(struct supply *supply, struct supply_channel *channel)
 {
     const struct supply_channel_data *data = channel->data;
+    double limit_a =
+        channel->ocp && channel->ocp_a > 0 ? fmin(channel->set_a, channel->ocp_a) : channel->set_a;
     struct world_source_state state = {
         .on = channel->on,
         .set_v = channel->set_v * (1 + channel->program_v_gain) + channel->program_v_offset,
-        .limit_a = fmax(channel->set_a * (1 + channel->program_a_gain) + channel->program_a_offset, 1e-9),
+        .limit_a = fmax(limit_a * (1 + channel->program_a_gain) + channel->program_a_offset, 1e-9),
         .ovp_v = channel->ovp_v,
         .ocp = channel->ocp,
         .ocp_delay_s = channel->ocp_delay_s,
@@ -61,7 +62,7 @@ void supply_reset(void *instrument)
         channel->ocp_delay_s = supply->data->ocp_delay_s;
         channel->on = channel->ocp = channel->ovp_tripped = channel->ocp_tripped = channel->sense_external =
             false;
-        apply(supply, channel);
+        supply_apply(supply, channel);
     }
 }
 
@@ -88,7 +89,7 @@ static void draw_errors(struct supply *supply, int i)
 int supply_open(const struct supply_data *data, const struct sim_device_setup *setup, void **ret_device,
                 struct error *err)
 {
-    struct supply *supply = calloc(1, sizeof *supply);
+    struct supply *supply = calloc(1, data->instance_size ? data->instance_size : sizeof *supply);
     if (!supply)
         return error_set(err, ERR_MEMORY, "supply %s", setup->name);
     supply->data = data;
@@ -160,7 +161,7 @@ void supply_set_voltage(struct scpi_call *call)
     for (int i = 0; i < call->channel_n; i++) {
         struct supply_channel *channel = supply_channel(call, i);
         channel->set_v = rounded(value, channel->data->step_v);
-        apply(supply_of(call), channel);
+        supply_apply(supply_of(call), channel);
     }
 }
 
@@ -181,7 +182,7 @@ void supply_set_current(struct scpi_call *call)
     for (int i = 0; i < call->channel_n; i++) {
         struct supply_channel *channel = supply_channel(call, i);
         channel->set_a = rounded(value, channel->data->step_a);
-        apply(supply_of(call), channel);
+        supply_apply(supply_of(call), channel);
     }
 }
 
@@ -201,7 +202,7 @@ void supply_set_ovp(struct scpi_call *call)
         return;
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->ovp_v = value;
-        apply(supply_of(call), supply_channel(call, i));
+        supply_apply(supply_of(call), supply_channel(call, i));
     }
 }
 
@@ -224,7 +225,7 @@ void supply_set_ocp(struct scpi_call *call)
         return;
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->ocp = on;
-        apply(supply_of(call), supply_channel(call, i));
+        supply_apply(supply_of(call), supply_channel(call, i));
     }
 }
 
@@ -241,7 +242,7 @@ void supply_set_ocp_delay(struct scpi_call *call)
         return;
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->ocp_delay_s = value;
-        apply(supply_of(call), supply_channel(call, i));
+        supply_apply(supply_of(call), supply_channel(call, i));
     }
 }
 
@@ -275,7 +276,7 @@ void supply_set_output(struct scpi_call *call)
         }
     for (int i = 0; i < call->channel_n; i++) {
         supply_channel(call, i)->on = on;
-        apply(supply_of(call), supply_channel(call, i));
+        supply_apply(supply_of(call), supply_channel(call, i));
     }
 }
 

@@ -36,7 +36,8 @@ struct supply_channel_data {
 
 struct supply_data {
     struct scpi_model scpi;
-    double aperture_s; /* of MEASure */
+    size_t instance_size; /* of a model's own struct, which starts with a struct supply; 0: that alone */
+    double aperture_s;    /* of MEASure */
     double ocp_delay_s;
     struct supply_channel_data channel[SUPPLY_CHANNELS_MAX];
 };
@@ -45,7 +46,8 @@ struct supply_channel {
     const struct supply_channel_data *data;
     struct world_source *source;
     double set_v, set_a, ovp_v, ocp_delay_s;
-    bool on, ocp, ovp_tripped, ocp_tripped, sense_external;
+    double ocp_a; /* where OCP acts, for makes that have a level for it; 0: at the current limit */
+    bool on, ocp, ovp_tripped, ocp_tripped, protected, sense_external; /* protected: by the watchdog */
     double program_v_gain, program_v_offset, program_a_gain, program_a_offset, read_v_gain, read_v_offset;
     double range_gain[SUPPLY_RANGES_MAX], range_offset[SUPPLY_RANGES_MAX];
     uint64_t readings;
@@ -58,6 +60,12 @@ struct supply {
     struct world *world;
     uint64_t seed, entity;
     struct supply_channel channel[SUPPLY_CHANNELS_MAX];
+    struct {
+        bool armed;
+        double delay_s;
+        int64_t heard_ns; /* when the last byte came */
+        uint64_t timer;
+    } watchdog; /* of models that have one */
 };
 
 int supply_open(const struct supply_data *data, const struct sim_device_setup *setup, void **ret_device,
@@ -68,8 +76,17 @@ void supply_reset(void *instrument);
 /* An individual's error within a published limit: normal, the limit at three sigma, cut there. */
 double supply_error(uint64_t seed, const char *what, uint64_t entity, uint64_t index, double limit);
 
+/* Puts the programmed values, as this very unit makes them, into the world. */
+void supply_apply(struct supply *supply, struct supply_channel *channel);
 /* The channel of a call; for handlers of models. */
 struct supply_channel *supply_channel(const struct scpi_call *call, int i);
+
+/* The I/O watchdog: bytes go through supply_watched_bytes, which is its food. */
+void supply_watched_bytes(void *instrument, int client, const uint8_t *bytes, size_t n);
+void supply_set_watchdog(struct scpi_call *call);
+void supply_get_watchdog(struct scpi_call *call);
+void supply_set_watchdog_delay(struct scpi_call *call);
+void supply_get_watchdog_delay(struct scpi_call *call);
 
 /* The shared commands: a model's table starts with these rows. */
 void supply_set_voltage(struct scpi_call *call);
