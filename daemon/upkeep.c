@@ -64,10 +64,9 @@ static void mark_jump(struct upkeep *u, int64_t jump_ns)
 
 static void tell_condition(struct upkeep *u, const struct recorder_health *health)
 {
-    static const char *const NAMES[] = { "fine", "low", "paused", "failed" };
     cJSON *json = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(json, "store", NAMES[health->condition]);
+    cJSON_AddStringToObject(json, "store", recorder_condition_name(health->condition));
     cJSON_AddStringToObject(json, "text", health->text);
     char *text = json != NULL ? json_print(json, false) : NULL;
     if (text != NULL)

@@ -62,6 +62,8 @@ static int apply_run_begin(struct recorder *r, struct recorder_call *call, struc
     if (call->code == 0)
         call->code = writer_run_begin(r->writer, call->run, &call->run_id, &call->err);
     if (call->code == 0)
+        call->continued = writer_run_continued(r->writer);
+    if (call->code == 0)
         notice(r, RECORDER_NOTICE_RUN, -1, -1, 0, 0, 0);
     else
         *err = call->err;
@@ -72,7 +74,7 @@ static int apply_state(struct recorder *r, int kind, const struct recorder_state
 {
     notice(r, RECORDER_NOTICE_RUN, -1, -1, 0, 0, 0);
     if (kind == KIND_RUN_STATE)
-        return writer_run_state(r->writer, change->state, err);
+        return writer_run_state(r->writer, change->state, change->message, change->wall_ns, err);
     return writer_run_end(r->writer, change->state, change->code, change->message, change->time_ns,
                           change->wall_ns, err);
 }
@@ -373,6 +375,13 @@ static bool wait_for_room(struct recorder *r)
     until.tv_nsec %= NS_PER_S;
     pthread_cond_timedwait(&r->work, &r->mutex, &until);
     return false;
+}
+
+const char *recorder_condition_name(enum recorder_condition condition)
+{
+    static const char *const NAMES[] = { "fine", "low", "paused", "failed" };
+
+    return NAMES[condition];
 }
 
 void recorder_health(struct recorder *r, struct recorder_health *ret_health)

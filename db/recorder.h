@@ -44,17 +44,14 @@ int recorder_close(struct recorder *recorder, struct error *err);
 /* The sink: valid until recorder_close. */
 const struct record_sink *recorder_sink(struct recorder *recorder);
 
+/* "fine", "low", "paused", "failed". */
+const char *recorder_condition_name(enum recorder_condition condition);
 /* From any thread; does not wait. */
 void recorder_health(struct recorder *recorder, struct recorder_health *ret_health);
 /* While set, nobody waits for room on the disk: calls that would, and those that wait now, return ERR_FULL
  * (retryable, nothing was recorded or acknowledged by them). For an abort, and for the end of the daemon. */
 void recorder_refuse_waits(struct recorder *recorder, bool refuse);
 
-/* Words a run's state may have: "queued" "running" "paused" "hold" "done" "stopped" "aborted" "estop"
- * "tripped" "failed" "interrupted". run_end takes one of those after "hold". NULL-terminated. */
-extern const char *const RECORDER_STATES[];
-/* Changes the state of the current run to "running", "paused" or "hold". Queued like a record. */
-int recorder_set_state(struct recorder *recorder, const char *state, struct error *err);
 /* Sets operator's notes and tags of any run (NULL: unchanged). Waits until that is on disk. */
 int recorder_annotate(struct recorder *recorder, const char *ulid, const char *notes, const char *tags,
                       struct error *err);
