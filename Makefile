@@ -85,9 +85,9 @@ $(OUT)/tests/unit/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -lcmocka -o $@
 
-# Programs that the scripts of tests/api/ start.
-HELPERS := $(patsubst tests/api/%.c,$(OUT)/tests/api/%,$(wildcard tests/api/*.c))
-$(OUT)/tests/api/%: tests/api/%.c $(LIB)
+# Programs that the scripts of tests/api/ and tests/wire/ start.
+HELPERS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/api/*.c tests/wire/*_client.c))
+$(HELPERS): $(OUT)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
 
