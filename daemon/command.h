@@ -26,6 +26,13 @@ struct command_start {
     uint64_t seed;               /* 0: the campaign's */
 };
 
+/* One command that somebody gave over HTTP, done or refused. */
+struct command_audit {
+    const char *user, *role, *action; /* "ci", "operator", "POST /api/v1/runs" */
+    int status;                       /* HTTP status of the answer */
+    const char *subject;              /* what came of it: "/api/v1/runs/ULID", or "" */
+};
+
 struct command {
     void *context;
     /* Current state:
@@ -51,6 +58,10 @@ struct command {
     int (*events)(void *context, uint64_t after, struct daemon_event *out, int max);
     int (*subscribe)(void *context, void (*wake)(void *wake_context), void *wake_context);
     void (*unsubscribe)(void *context, void *wake_context);
+    /* Remembers a command; never waits. NULL: nobody keeps a record. */
+    void (*audit)(void *context, const struct command_audit *audit);
+    /* Appends metrics of the daemon as Prometheus text 0.0.4. */
+    int (*metrics)(void *context, struct strbuf *out, struct error *err);
     const char *db_path; /* for db/query */
 };
 

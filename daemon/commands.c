@@ -6,6 +6,7 @@
 #include "daemon/compare.h"
 #include "daemon/daemon.h"
 #include "daemon/documents.h"
+#include "daemon/metrics.h"
 
 static int command_status(void *context, cJSON **ret, struct error *err)
 {
@@ -40,8 +41,10 @@ static int command_chips(void *context, cJSON **ret, struct error *err)
 
 static int command_campaigns(void *context, cJSON **ret, struct error *err)
 {
+    char installed[OPTIONS_PATH_MAX];
+
     (void)context;
-    return documents_campaigns("configs/campaigns", ret, err);
+    return documents_campaigns(text_find_file("configs/campaigns", installed, sizeof installed), ret, err);
 }
 
 static int check(struct daemon *daemon, const char *path, const char *text, bool with_plan, cJSON **ret,
@@ -126,6 +129,18 @@ static void command_unsubscribe(void *context, void *wake_context)
     events_unsubscribe(daemon->events, wake_context);
 }
 
+static void command_audit(void *context, const struct command_audit *entry)
+{
+    struct daemon *daemon = context;
+
+    audit_post(daemon->audit, entry);
+}
+
+static int command_metrics(void *context, struct strbuf *out, struct error *err)
+{
+    return metrics_text(context, out, err);
+}
+
 void daemon_commands(struct daemon *daemon, struct command *ret_command)
 {
     *ret_command = (struct command){
@@ -144,6 +159,8 @@ void daemon_commands(struct daemon *daemon, struct command *ret_command)
         .events = command_events,
         .subscribe = command_subscribe,
         .unsubscribe = command_unsubscribe,
+        .audit = command_audit,
+        .metrics = command_metrics,
         .db_path = daemon->options.db_path,
     };
 }

@@ -458,7 +458,10 @@ static const struct {
       " t.type_bits, t.data" OF_ATTEMPTS "JOIN tensor t ON t.attempt_id = a.id" IN_RUN
       ", t.sample, t.layer, t.kind, t.core, t.id",
       "iiiiissiiiiib" },
-    { "event", "SELECT time_ns, kind, text FROM event WHERE run_id = ? ORDER BY time_ns, kind, text", "iss" },
+    { "event",
+      "SELECT time_ns, kind, text FROM event WHERE run_id = ? AND kind <> 'audit' ORDER BY time_ns, kind, "
+      "text",
+      "iss" },
 };
 
 int export_records(struct query *query, const char *run, export_write_fn *write, void *context,

@@ -54,6 +54,8 @@ static int start_run(struct web_call *call, struct command_start *start, struct 
 {
     char ulid[ULID_TEXT];
 
+    if (start->operator_name[0] == '\0' && !call->request->local)
+        start->operator_name = call->who.name;
     start->idempotency_key = request_header(call->request, "Idempotency-Key");
     int rc = call->command->start(call->command->context, start, ulid, err);
     if (rc != 0)
@@ -126,10 +128,12 @@ int api_abort(struct web_call *call, struct error *err)
 int api_estop(struct web_call *call, struct error *err)
 {
     const struct command *command;
+    char who[AUTH_NAME_MAX + 16];
 
+    snprintf(who, sizeof who, "%s%s", call->who.name, call->request->local ? "" : " over HTTP");
     int rc = call_command(call, &command, err);
     if (rc == 0)
-        rc = command->estop(command->context, call->request->local ? "local" : "http", err);
+        rc = command->estop(command->context, who, err);
     if (rc == 0)
         accepted(call, "estop");
     return rc;

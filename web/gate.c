@@ -92,7 +92,7 @@ static bool check_host(const struct web_request *request, struct web_reply *repl
     if (!request->local && !host_ok(request_header(request, "Host"), request->port))
         return refuse(reply, 421, "refused",
                       "the Host header does not name this server's loopback address and port",
-                      "use http://127.0.0.1:PORT or http://localhost:PORT");
+                      "use 127.0.0.1:PORT or localhost:PORT");
     return true;
 }
 
@@ -132,7 +132,7 @@ static bool reads_only(const struct web_request *request)
 static bool check_origin(const struct web_request *request, struct web_reply *reply)
 {
     const char *origin = request_header(request, "Origin"), *site = request_header(request, "Sec-Fetch-Site");
-    static const char scheme[] = "http://";
+    const char *scheme = request->tls ? "https://" : "http://";
 
     if (reads_only(request))
         return true;
@@ -141,10 +141,28 @@ static bool check_origin(const struct web_request *request, struct web_reply *re
                       "use the dashboard of this server");
     if (origin == NULL)
         return true;
-    if (request_header_count(request, "Origin") != 1 || strncmp(origin, scheme, sizeof scheme - 1) != 0 ||
-        strcasecmp(origin + sizeof scheme - 1, request_header(request, "Host")) != 0)
+    if (request_header_count(request, "Origin") != 1 || strncmp(origin, scheme, strlen(scheme)) != 0 ||
+        strcasecmp(origin + strlen(scheme), request_header(request, "Host")) != 0)
         return refuse(reply, 403, "refused", "the Origin header names another site",
                       "use the dashboard of this server");
+    return true;
+}
+
+/* What decides who asks, and for what, is said once. */
+static bool check_once(const struct web_request *request, struct web_reply *reply)
+{
+    static const char *const names[] = {
+        "Authorization", "Cookie", "Content-Type", "Origin", "Idempotency-Key", "Last-Event-ID", NULL
+    };
+
+    for (int i = 0; names[i] != NULL; i++) {
+        char detail[80];
+
+        if (request_header_count(request, names[i]) <= 1)
+            continue;
+        snprintf(detail, sizeof detail, "the request has more than one %s header", names[i]);
+        return refuse(reply, 400, "invalid", detail, "send it once");
+    }
     return true;
 }
 
@@ -169,7 +187,7 @@ static bool check_content(const struct web_request *request, struct web_reply *r
 bool gate_check(const struct web_request *request, struct web_reply *reply)
 {
     static bool (*const checks[])(const struct web_request *, struct web_reply *) = {
-        check_target, check_host, check_framing, check_origin, check_content,
+        check_target, check_host, check_framing, check_once, check_origin, check_content,
     };
 
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -22,6 +22,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "web/gate.h"
 #include "web/hub.h"
 #include "web/listen.h"
@@ -34,7 +35,9 @@ enum {
     HTTP_MEMORY = 32 << 10,       /* per connection, headers included */
     HTTP_STACK = 512 << 10,       /* threads that parse JSON */
     HTTP_STREAM_BLOCK = 16 << 10, /* bytes a stream hands over at once */
-    HTTP_CACHE_MS = 50            /* a cached answer is never older */
+    HTTP_CACHE_MS = 50,           /* a cached answer is never older */
+    HTTP_PEM_MAX = 256 << 10,
+    HTTP_OTHER_FILES = 256 /* descriptors that the rest of the daemon needs */
 };
 
 struct listener {
@@ -55,7 +58,8 @@ struct cache {
 
 struct web {
     struct web_options options;
-    char socket_path[256];
+    char socket_path[256], site[64];
+    char *tls_cert, *tls_key; /* PEM; the library reads them for as long as it runs */
     struct listener tcp, local;
     struct worker *worker;
     struct hub *hub;
@@ -63,6 +67,7 @@ struct web {
     struct cache cache;
     _Atomic bool closing;
     _Atomic uint64_t posts; /* handled: a POST makes the cache stale */
+    struct web_counters counters;
 };
 
 /* One request. Made before its headers are read, freed when its reply is out. */
@@ -79,7 +84,11 @@ struct exchange {
     char *body;
     size_t body_length;
     bool body_too_large;
+    uint64_t revocations; /* when the token was looked at */
 };
+
+static char tls_priorities[] =
+    "SECURE256:+SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"; /* the library's type is not const */
 
 static const char *const security_headers[][2] = {
     { "X-Content-Type-Options", "nosniff" },
@@ -122,6 +131,10 @@ static struct MHD_Response *make_response(struct web_reply *reply)
         MHD_add_response_header(response, "Connection", "close");
     if (reply->allow != NULL)
         MHD_add_response_header(response, "Allow", reply->allow);
+    if (reply->cookie[0] != '\0')
+        MHD_add_response_header(response, "Set-Cookie", reply->cookie);
+    if (reply->status == 401)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"nightbench\"");
     if (reply->location[0] != '\0')
         MHD_add_response_header(response, "Location", reply->location);
     if (reply->disposition[0] != '\0')
@@ -189,6 +202,14 @@ static enum MHD_Result send_and_cache(struct exchange *exchange, uint64_t genera
 
 /* ---- Streams ---- */
 
+/* A stream that is open. It ends when a token is revoked, whoever's it was: browsers and clients take it up
+ * again with Last-Event-ID, if they still may. */
+struct stream {
+    struct hub_stream *events;
+    const struct auth *auth; /* NULL: over the Unix socket, or nobody can revoke anything */
+    uint64_t revocations;
+};
+
 static void pause_connection(void *context)
 {
     MHD_suspend_connection(context);
@@ -201,26 +222,40 @@ static void resume_connection(void *context)
 
 static ssize_t read_stream(void *context, uint64_t position, char *out, size_t size)
 {
-    (void)position;
-    ssize_t count = hub_stream_read(context, out, size);
+    struct stream *stream = context;
 
+    (void)position;
+    if (stream->auth != NULL && auth_revocations(stream->auth) != stream->revocations)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    ssize_t count = hub_stream_read(stream->events, out, size);
     return count < 0 ? MHD_CONTENT_READER_END_OF_STREAM : count;
 }
 
 static void free_stream(void *context)
 {
-    hub_stream_close(context);
+    struct stream *stream = context;
+
+    hub_stream_close(stream->events);
+    free(stream);
 }
 
 static enum MHD_Result start_stream(struct exchange *exchange)
 {
     const char *last = request_header(&exchange->request, "Last-Event-ID");
     uint64_t last_id = last != NULL ? strtoull(last, NULL, 10) : 0;
-    struct hub_stream *stream;
+    struct web *web = exchange->listener->web;
+    struct stream *stream = calloc(1, sizeof *stream);
     struct error err = { 0 };
 
-    if (hub_stream_open(exchange->listener->web->hub, last_id, pause_connection, resume_connection,
-                        exchange->connection, &stream, &err) != 0) {
+    if (stream == NULL)
+        return MHD_NO;
+    if (!exchange->listener->local && web->options.auth != NULL) {
+        stream->auth = web->options.auth;
+        stream->revocations = exchange->revocations;
+    }
+    if (hub_stream_open(web->hub, last_id, pause_connection, resume_connection, exchange->connection,
+                        &stream->events, &err) != 0) {
+        free(stream);
         reply_problem(&exchange->reply, 503, error_name(err.code), err.message, NULL,
                       "share one stream between pages");
         return send_reply(exchange);
@@ -228,7 +263,7 @@ static enum MHD_Result start_stream(struct exchange *exchange)
     struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK,
                                                                       read_stream, stream, free_stream);
     if (response == NULL) {
-        hub_stream_close(stream);
+        free_stream(stream);
         return MHD_NO;
     }
     add_security_headers(response);
@@ -243,14 +278,33 @@ static enum MHD_Result start_stream(struct exchange *exchange)
 static void log_request(const struct exchange *exchange)
 {
     if (strcmp(exchange->request.method, "POST") == 0 || exchange->reply.status >= 500)
-        log_info("%s %.*s: %d%s", exchange->request.method, (int)strcspn(exchange->target, "?"),
-                 exchange->target, exchange->reply.status, exchange->listener->local ? " (local)" : "");
+        log_info("%s %.*s: %d (%s)", exchange->request.method, (int)strcspn(exchange->target, "?"),
+                 exchange->target, exchange->reply.status, exchange->call.who.name);
+}
+
+/* Every command with who gave it and what came of it, also when the role did not suffice. */
+static void audit(const struct exchange *exchange)
+{
+    const struct command *command = exchange->call.command;
+    const struct auth_identity *who = &exchange->call.who;
+    char action[WEB_LOCATION_MAX];
+
+    if ((exchange->call.route->flags & ROUTE_COMMAND) == 0 || command == NULL || command->audit == NULL)
+        return;
+    snprintf(action, sizeof action, "%s %s", exchange->request.method, exchange->call.route->pattern);
+    struct command_audit entry = { .user = who->name,
+                                   .role = who->role == ROLE_PUBLIC ? "" : AUTH_ROLES[who->role - 1],
+                                   .action = action,
+                                   .status = exchange->reply.status,
+                                   .subject = exchange->reply.location };
+    command->audit(command->context, &entry);
 }
 
 static void run_call(struct exchange *exchange, struct query *query)
 {
     exchange->call.query = query;
     router_run(&exchange->call);
+    audit(exchange);
     if (strcmp(exchange->request.method, "POST") == 0)
         atomic_fetch_add(&exchange->listener->web->posts, 1);
     log_request(exchange);
@@ -272,13 +326,10 @@ static enum MHD_Result dispatch(struct exchange *exchange)
     struct web *web = exchange->listener->web;
     enum MHD_Result result;
 
-    exchange->request.body = exchange->body != NULL ? exchange->body : "";
-    exchange->request.body_length = exchange->body_length;
-    exchange->call = (struct web_call){ .request = &exchange->request,
-                                        .command = web->options.command,
-                                        .reply = &exchange->reply };
-    if (!router_find(&exchange->call))
-        return send_reply(exchange);
+    if (exchange->body != NULL) {
+        exchange->request.body = exchange->body;
+        exchange->request.body_length = exchange->body_length;
+    }
     unsigned flags = exchange->call.route->flags;
     if ((flags & ROUTE_STREAM) != 0)
         return start_stream(exchange);
@@ -320,7 +371,30 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     return MHD_YES;
 }
 
-/* The headers are there: gate. Refused requests are answered before their body is read. */
+/* Which resource, and may they? */
+static bool find_call(struct exchange *exchange)
+{
+    struct web *web = exchange->listener->web;
+
+    exchange->call = (struct web_call){ .request = &exchange->request,
+                                        .command = web->options.command,
+                                        .auth = web->options.auth,
+                                        .site = web_site(web),
+                                        .counters = &web->counters,
+                                        .reply = &exchange->reply };
+    if (!router_find(&exchange->call))
+        return false;
+    if (web->options.auth != NULL)
+        exchange->revocations = auth_revocations(web->options.auth);
+    if (router_authorize(&exchange->call))
+        return true;
+    atomic_fetch_add(&web->counters.unauthorized, 1);
+    if (exchange->call.who.role != ROLE_PUBLIC) /* nobody in particular cannot fill the store with refusals */
+        audit(exchange);
+    return false;
+}
+
+/* The headers are there: gate, route, role. Refused requests are answered before their body is read. */
 static enum MHD_Result begin_exchange(struct exchange *exchange, const char *method)
 {
     struct web_request *request = &exchange->request;
@@ -329,7 +403,9 @@ static enum MHD_Result begin_exchange(struct exchange *exchange, const char *met
     request->method = method;
     request->target = exchange->target;
     request->header = exchange->header;
+    request->body = "";
     request->local = exchange->listener->local;
+    request->tls = !request->local && exchange->listener->web->tls_cert != NULL;
     request->port = exchange->listener->port;
     int total = MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, NULL, NULL);
     if (total > WEB_HEADERS_MAX) {
@@ -343,7 +419,11 @@ static enum MHD_Result begin_exchange(struct exchange *exchange, const char *met
         exchange->reply.close = true;
         return send_reply(exchange);
     }
-    return gate_check(request, &exchange->reply) ? MHD_YES : send_reply(exchange);
+    if (!gate_check(request, &exchange->reply)) {
+        atomic_fetch_add(&exchange->listener->web->counters.refused, 1);
+        return send_reply(exchange);
+    }
+    return find_call(exchange) ? MHD_YES : send_reply(exchange);
 }
 
 static void collect_body(struct exchange *exchange, const char *data, size_t size)
@@ -423,6 +503,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
         reaper_restart(listener->web->reaper, info->socket_context);
     if (exchange == NULL)
         return;
+    atomic_fetch_add(&listener->web->counters.requests, 1);
     reply_free(&exchange->reply);
     free(exchange->body);
     free(exchange);
@@ -435,13 +516,15 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     struct listener *listener = context;
 
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        atomic_fetch_sub(&listener->web->counters.connections, 1);
         reaper_remove(listener->web->reaper, *socket_context);
         *socket_context = NULL;
         return;
     }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    *socket_context = reaper_add(listener->web->reaper, info->connect_fd);
+    atomic_fetch_add(&listener->web->counters.connections, 1);
+    *socket_context = reaper_add(listener->web->reaper, info->connect_fd, !listener->local);
 }
 
 /* ---- Life ---- */
@@ -460,16 +543,24 @@ on_library_log(void *context, const char *format, va_list arguments)
 /* Takes the listening descriptor. */
 static int start_listener(struct listener *listener, int fd, struct error *err)
 {
+    const struct web *web = listener->web;
+    bool tls = !listener->local && web->tls_cert != NULL;
+    struct MHD_OptionItem more[] = { { MHD_OPTION_HTTPS_MEM_CERT, 0, web->tls_cert },
+                                     { MHD_OPTION_HTTPS_MEM_KEY, 0, web->tls_key },
+                                     { MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities },
+                                     { MHD_OPTION_END, 0, NULL } };
+
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-            MHD_USE_ERROR_LOG,
+            MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0),
         (uint16_t)0, NULL, NULL, on_request, listener, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS_MAX,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(listener->local ? 0 : WEB_CONNECTIONS_PER_ADDRESS),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTP_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK, MHD_OPTION_STRICT_FOR_CLIENT,
         1, MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_END);
+        listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_ARRAY,
+        tls ? more : &more[sizeof more / sizeof more[0] - 1], MHD_OPTION_END);
     if (listener->daemon != NULL)
         return 0;
     close(fd);
@@ -494,7 +585,27 @@ static int start_tcp(struct web *web, int port, struct error *err)
     int fd;
 
     int rc = listen_tcp(port, &fd, &web->tcp.port, err);
-    return rc != 0 ? rc : start_listener(&web->tcp, fd, err);
+    if (rc != 0)
+        return rc;
+    snprintf(web->site, sizeof web->site, "%s://127.0.0.1:%d", web->tls_cert != NULL ? "https" : "http",
+             web->tcp.port);
+    return start_listener(&web->tcp, fd, err);
+}
+
+static int read_tls(struct web *web, struct error *err)
+{
+    const char *cert = web->options.tls_cert_path, *key = web->options.tls_key_path;
+
+    if (cert == NULL && key == NULL)
+        return 0;
+    if (cert == NULL || key == NULL)
+        return error_set(err, ERR_INVALID, "TLS needs a certificate and its key");
+    if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
+        return error_set(err, ERR_UNSUPPORTED, "this build of the HTTP library has no TLS");
+    int rc = text_read_file(key, HTTP_PEM_MAX, &web->tls_key, NULL, err);
+    if (rc == 0)
+        rc = text_read_file(cert, HTTP_PEM_MAX, &web->tls_cert, NULL, err);
+    return rc;
 }
 
 int web_open(const struct web_options *options, struct web **ret_web, struct error *err)
@@ -510,15 +621,19 @@ int web_open(const struct web_options *options, struct web **ret_web, struct err
     double deadline_s =
         options->request_deadline_s > 0 ? options->request_deadline_s : WEB_REQUEST_DEADLINE_S;
 
-    int rc = hub_open(options->command, &web->hub, err);
+    listen_raise_limit(2 * WEB_CONNECTIONS_MAX + HTTP_OTHER_FILES);
+    int rc = read_tls(web, err);
     if (rc == 0)
-        rc = reaper_open((int64_t)(deadline_s * NS_PER_S), &web->reaper, err);
+        rc = hub_open(options->command, &web->hub, err);
+    if (rc == 0)
+        rc = reaper_open((int64_t)(deadline_s * NS_PER_S), WEB_UNFINISHED_MAX, &web->reaper, err);
     if (rc == 0)
         rc = worker_open(options->db_path, &web->worker, err);
-    if (rc == 0 && options->socket_path != NULL)
-        rc = start_local(web, options->socket_path, err);
+    /* TCP first: it settles the site's name, which the threads of both listeners read. */
     if (rc == 0 && options->port >= 0)
         rc = start_tcp(web, options->port, err);
+    if (rc == 0 && options->socket_path != NULL)
+        rc = start_local(web, options->socket_path, err);
     if (rc != 0) {
         web_close(web);
         return rc;
@@ -546,10 +661,19 @@ void web_close(struct web *web)
     pthread_mutex_destroy(&web->cache.lock);
     hub_close(web->hub);
     reaper_close(web->reaper);
+    if (web->tls_key != NULL)
+        explicit_bzero(web->tls_key, strlen(web->tls_key));
+    free(web->tls_key);
+    free(web->tls_cert);
     free(web);
 }
 
 int web_port(const struct web *web)
 {
     return web->tcp.port;
+}
+
+const char *web_site(const struct web *web)
+{
+    return web->site[0] != '\0' ? web->site : NULL;
 }

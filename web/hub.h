@@ -18,7 +18,7 @@ enum {
     HUB_HZ = 20,
     HUB_KEPT = 256,      /* events that a reconnecting stream can still get */
     HUB_TEXT_MAX = 1152, /* one formatted event */
-    HUB_STREAMS_MAX = 600,
+    HUB_STREAMS_MAX = 1200,
     HUB_KEEPALIVE_S = 10 /* a comment this often on a silent stream */
 };
 

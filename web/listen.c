@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -61,6 +62,16 @@ int listen_unix(const char *path, int *ret_fd, struct error *err)
     }
     *ret_fd = fd;
     return 0;
+}
+
+void listen_raise_limit(unsigned files)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= files)
+        return;
+    limit.rlim_cur = limit.rlim_max < files ? limit.rlim_max : files;
+    setrlimit(RLIMIT_NOFILE, &limit); /* fewer connections then: the listeners say so themselves */
 }
 
 int listen_tcp(int port, int *ret_fd, int *ret_port, struct error *err)

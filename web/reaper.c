@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * reaper: a list of descriptors and one thread that looks at it ten times in a deadline.
+ * reaper: a list of descriptors, a queue of those that are unfinished, oldest first, and one thread that
+ * looks at the queue ten times in a deadline.
  */
 #include "web/reaper.h"
 
@@ -12,29 +13,78 @@
 #include "daemon/base/clock.h"
 
 struct reaper_entry {
-    struct reaper_entry *next, *previous;
+    struct reaper_entry *next, *previous; /* in the queue; NULL outside it */
     int fd;
-    int64_t since_ns; /* 0: held */
+    bool waiting, crowd; /* in the queue; counts towards the limit */
+    int64_t since_ns;
 };
 
 struct reaper {
     pthread_mutex_t lock; /* guards all below; shutdown(2) is called under it so that the descriptor is still
                              the owner's */
     pthread_cond_t changed;
-    struct reaper_entry *first;
+    struct reaper_entry *first, *last; /* unfinished connections, by since_ns */
+    int crowd, crowd_max;              /* of them */
     int64_t deadline_ns;
     bool closing;
     pthread_t thread;
 };
 
+/* ---- The queue; with the lock held ---- */
+
+static void unlink_entry(struct reaper *reaper, struct reaper_entry *entry)
+{
+    if (!entry->waiting)
+        return;
+    if (entry->previous != NULL)
+        entry->previous->next = entry->next;
+    else
+        reaper->first = entry->next;
+    if (entry->next != NULL)
+        entry->next->previous = entry->previous;
+    else
+        reaper->last = entry->previous;
+    entry->next = entry->previous = NULL;
+    entry->waiting = false;
+    reaper->crowd -= entry->crowd;
+}
+
+static void cut(struct reaper *reaper, struct reaper_entry *entry)
+{
+    unlink_entry(reaper, entry);
+    shutdown(entry->fd, SHUT_RDWR);
+}
+
+static struct reaper_entry *oldest_of_crowd(const struct reaper *reaper)
+{
+    struct reaper_entry *entry = reaper->first;
+
+    while (entry != NULL && !entry->crowd)
+        entry = entry->next;
+    return entry;
+}
+
+/* At the end of the queue, which so stays sorted; then whoever is too many goes. */
+static void append(struct reaper *reaper, struct reaper_entry *entry)
+{
+    unlink_entry(reaper, entry);
+    entry->since_ns = clock_host_now();
+    entry->previous = reaper->last;
+    if (reaper->last != NULL)
+        reaper->last->next = entry;
+    else
+        reaper->first = entry;
+    reaper->last = entry;
+    entry->waiting = true;
+    reaper->crowd += entry->crowd;
+    if (reaper->crowd > reaper->crowd_max)
+        cut(reaper, oldest_of_crowd(reaper));
+}
+
 static void cut_late(struct reaper *reaper, int64_t now_ns)
 {
-    for (struct reaper_entry *entry = reaper->first; entry != NULL; entry = entry->next) {
-        if (entry->since_ns == 0 || now_ns - entry->since_ns < reaper->deadline_ns)
-            continue;
-        shutdown(entry->fd, SHUT_RDWR);
-        entry->since_ns = 0;
-    }
+    while (reaper->first != NULL && now_ns - reaper->first->since_ns >= reaper->deadline_ns)
+        cut(reaper, reaper->first);
 }
 
 static void *reaper_main(void *context)
@@ -53,7 +103,7 @@ static void *reaper_main(void *context)
     return NULL;
 }
 
-int reaper_open(int64_t deadline_ns, struct reaper **ret_reaper, struct error *err)
+int reaper_open(int64_t deadline_ns, int unfinished_max, struct reaper **ret_reaper, struct error *err)
 {
     struct reaper *reaper = calloc(1, sizeof *reaper);
     pthread_condattr_t monotonic;
@@ -61,6 +111,7 @@ int reaper_open(int64_t deadline_ns, struct reaper **ret_reaper, struct error *e
     if (reaper == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the connection deadlines");
     reaper->deadline_ns = deadline_ns;
+    reaper->crowd_max = unfinished_max;
     pthread_mutex_init(&reaper->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -91,53 +142,38 @@ void reaper_close(struct reaper *reaper)
     free(reaper);
 }
 
-struct reaper_entry *reaper_add(struct reaper *reaper, int fd)
+struct reaper_entry *reaper_add(struct reaper *reaper, int fd, bool crowd)
 {
     struct reaper_entry *entry = calloc(1, sizeof *entry);
 
     if (entry == NULL)
         return NULL;
     entry->fd = fd;
-    entry->since_ns = clock_host_now();
-    pthread_mutex_lock(&reaper->lock);
-    entry->next = reaper->first;
-    if (reaper->first != NULL)
-        reaper->first->previous = entry;
-    reaper->first = entry;
-    pthread_mutex_unlock(&reaper->lock);
+    entry->crowd = crowd;
+    reaper_restart(reaper, entry);
     return entry;
 }
 
 void reaper_remove(struct reaper *reaper, struct reaper_entry *entry)
 {
-    if (entry == NULL)
-        return;
-    pthread_mutex_lock(&reaper->lock);
-    if (entry->previous != NULL)
-        entry->previous->next = entry->next;
-    else
-        reaper->first = entry->next;
-    if (entry->next != NULL)
-        entry->next->previous = entry->previous;
-    pthread_mutex_unlock(&reaper->lock);
+    reaper_hold(reaper, entry);
     free(entry);
-}
-
-static void set_since(struct reaper *reaper, struct reaper_entry *entry, int64_t since_ns)
-{
-    if (entry == NULL)
-        return;
-    pthread_mutex_lock(&reaper->lock);
-    entry->since_ns = since_ns;
-    pthread_mutex_unlock(&reaper->lock);
 }
 
 void reaper_hold(struct reaper *reaper, struct reaper_entry *entry)
 {
-    set_since(reaper, entry, 0);
+    if (entry == NULL)
+        return;
+    pthread_mutex_lock(&reaper->lock);
+    unlink_entry(reaper, entry);
+    pthread_mutex_unlock(&reaper->lock);
 }
 
 void reaper_restart(struct reaper *reaper, struct reaper_entry *entry)
 {
-    set_since(reaper, entry, clock_host_now());
+    if (entry == NULL)
+        return;
+    pthread_mutex_lock(&reaper->lock);
+    append(reaper, entry);
+    pthread_mutex_unlock(&reaper->lock);
 }

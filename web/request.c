@@ -116,7 +116,7 @@ void reply_free(struct web_reply *reply)
     reply_init(reply);
 }
 
-static void reply_text(struct web_reply *reply, int status, const char *content_type, char *body)
+void reply_text(struct web_reply *reply, int status, const char *content_type, char *body)
 {
     static const char no_memory[] = "{\"status\":503,\"code\":\"memory\"}";
 
@@ -145,6 +145,8 @@ static const char *title_of(int status)
     switch (status) {
     case 400:
         return "Bad request";
+    case 401:
+        return "Not signed in";
     case 403:
         return "Forbidden";
     case 404:

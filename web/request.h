@@ -20,6 +20,7 @@ enum {
     WEB_PARAMETERS_MAX = 16, /* query parameters */
     WEB_VALUE_MAX = 256,     /* one decoded query parameter value */
     WEB_LOCATION_MAX = 96,
+    WEB_COOKIE_MAX = 224,
     WEB_KEY_MAX = 64 /* Idempotency-Key */
 };
 
@@ -36,6 +37,7 @@ struct web_request {
     const char *body; /* NUL-terminated, "" when there is none */
     size_t body_length;
     bool local; /* came over the Unix socket */
+    bool tls;   /* came over the TCP listener with TLS */
     int port;   /* of the TCP listener it came over */
 };
 
@@ -51,6 +53,7 @@ struct web_reply {
     const char *allow;               /* of a 405: static text */
     char location[WEB_LOCATION_MAX]; /* of a 201 */
     char disposition[WEB_LOCATION_MAX];
+    char cookie[WEB_COOKIE_MAX]; /* of a login: a whole Set-Cookie line */
 };
 
 /* Value of a header (name ignoring case); NULL when absent. */
@@ -62,6 +65,8 @@ bool request_decode(const char *text, size_t length, char *out, size_t size);
 
 void reply_init(struct web_reply *reply);
 void reply_free(struct web_reply *reply);
+/* Takes the malloc'ed body; NULL becomes a 503. content_type is static text. */
+void reply_text(struct web_reply *reply, int status, const char *content_type, char *body);
 /* Takes the tree. */
 void reply_json(struct web_reply *reply, int status, cJSON *tree);
 /* A problem document (RFC 9457). pointer and hint may be NULL. */

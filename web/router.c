@@ -15,38 +15,59 @@
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static const struct web_route routes[] = {
-    { "GET", "/healthz", ROUTE_QUICK, NULL, api_health, "Is the daemon alive" },
-    { "GET", "/api/v1/status", ROUTE_QUICK | ROUTE_CACHED, NULL, api_status, "State, progress, rails" },
-    { "GET", "/api/v1/bench", 0, NULL, api_bench, "Bench file, rails, limits" },
-    { "GET", "/api/v1/instruments", 0, NULL, api_instruments, "Instruments with their identities" },
-    { "GET", "/api/v1/chips", 0, NULL, api_chips, "Chip profile and the chip in the socket" },
-    { "GET", "/api/v1/campaigns", 0, NULL, api_campaigns, "Campaign files of the daemon" },
-    { "POST", "/api/v1/campaigns/check", 0, NULL, api_campaign_check, "Every mistake of a campaign" },
-    { "POST", "/api/v1/campaigns/plan", 0, NULL, api_campaign_plan,
+    { "GET", "/healthz", ROLE_PUBLIC, ROUTE_QUICK, NULL, api_health, "Is the daemon alive" },
+    { "GET", "/login", ROLE_PUBLIC, ROUTE_QUICK | ROUTE_COMMAND, NAMES("code"), api_login_use,
+      "Signs a browser in with a one-time code" },
+    { "GET", "/metrics", ROLE_VIEWER, 0, NULL, api_metrics, "State and counters as Prometheus text" },
+    { "GET", "/api/v1/status", ROLE_VIEWER, ROUTE_QUICK | ROUTE_CACHED, NULL, api_status,
+      "State, progress, rails" },
+    { "GET", "/api/v1/bench", ROLE_VIEWER, 0, NULL, api_bench, "Bench file, rails, limits" },
+    { "GET", "/api/v1/instruments", ROLE_VIEWER, 0, NULL, api_instruments,
+      "Instruments with their identities" },
+    { "GET", "/api/v1/chips", ROLE_VIEWER, 0, NULL, api_chips, "Chip profile and the chip in the socket" },
+    { "GET", "/api/v1/campaigns", ROLE_VIEWER, 0, NULL, api_campaigns, "Campaign files of the daemon" },
+    { "POST", "/api/v1/campaigns/check", ROLE_VIEWER, 0, NULL, api_campaign_check,
+      "Every mistake of a campaign" },
+    { "POST", "/api/v1/campaigns/plan", ROLE_VIEWER, 0, NULL, api_campaign_plan,
       "Steps, points, duration and bytes of a campaign" },
-    { "POST", "/api/v1/runs", ROUTE_KEYED, NULL, api_run_start, "Starts a run" },
-    { "POST", "/api/v1/stop", ROUTE_QUICK, NULL, api_stop, "Ends the run after this point" },
-    { "POST", "/api/v1/abort", ROUTE_QUICK, NULL, api_abort, "Ends the run now, with an ordered power-down" },
-    { "POST", "/api/v1/estop", ROUTE_QUICK, NULL, api_estop, "Outputs off first" },
-    { "GET", "/api/v1/runs", 0, NAMES("limit", "before"), api_runs, "Runs, newest first" },
-    { "GET", "/api/v1/runs/{id}", 0, NULL, api_run, "One run with its snapshots" },
-    { "GET", "/api/v1/runs/{id}/points", 0, NAMES("step"), api_run_points,
+    { "POST", "/api/v1/runs", ROLE_OPERATOR, ROUTE_KEYED | ROUTE_COMMAND, NULL, api_run_start,
+      "Starts a run" },
+    { "POST", "/api/v1/stop", ROLE_OPERATOR, ROUTE_QUICK | ROUTE_COMMAND, NULL, api_stop,
+      "Ends the run after this point" },
+    { "POST", "/api/v1/abort", ROLE_OPERATOR, ROUTE_QUICK | ROUTE_COMMAND, NULL, api_abort,
+      "Ends the run now, with an ordered power-down" },
+    /* Whoever may look may switch everything off: the chip survives. */
+    { "POST", "/api/v1/estop", ROLE_VIEWER, ROUTE_QUICK | ROUTE_COMMAND, NULL, api_estop,
+      "Outputs off first" },
+    { "GET", "/api/v1/tokens", ROLE_ADMIN, 0, NULL, api_tokens, "Who may ask, without any secret" },
+    { "POST", "/api/v1/tokens", ROLE_ADMIN, ROUTE_COMMAND, NULL, api_token_add,
+      "Makes a token, told this once" },
+    { "POST", "/api/v1/tokens/revoke", ROLE_ADMIN, ROUTE_COMMAND, NULL, api_token_revoke,
+      "Ends a token and the sessions of its name" },
+    { "POST", "/api/v1/login", ROLE_ADMIN, ROUTE_COMMAND, NULL, api_login_make,
+      "Makes a one-time address that signs a browser in" },
+    { "GET", "/api/v1/runs", ROLE_VIEWER, 0, NAMES("limit", "before"), api_runs, "Runs, newest first" },
+    { "GET", "/api/v1/runs/{id}", ROLE_VIEWER, 0, NULL, api_run, "One run with its snapshots" },
+    { "GET", "/api/v1/runs/{id}/points", ROLE_VIEWER, 0, NAMES("step"), api_run_points,
       "Points with verdicts and readings" },
-    { "GET", "/api/v1/runs/{id}/samples", 0, NAMES("step", "cell", "offset", "limit"), api_run_samples,
-      "Inference results of one point" },
-    { "GET", "/api/v1/runs/{id}/channels", 0, NULL, api_run_channels, "Channels that the run recorded" },
-    { "GET", "/api/v1/runs/{id}/traces", 0, NAMES("channel", "t0", "t1", "pixels"), api_run_traces,
-      "A channel over time: least, greatest and mean per pixel" },
-    { "GET", "/api/v1/runs/{id}/events", 0, NAMES("after", "limit"), api_run_events,
+    { "GET", "/api/v1/runs/{id}/samples", ROLE_VIEWER, 0, NAMES("step", "cell", "offset", "limit"),
+      api_run_samples, "Inference results of one point" },
+    { "GET", "/api/v1/runs/{id}/channels", ROLE_VIEWER, 0, NULL, api_run_channels,
+      "Channels that the run recorded" },
+    { "GET", "/api/v1/runs/{id}/traces", ROLE_VIEWER, 0, NAMES("channel", "t0", "t1", "pixels"),
+      api_run_traces, "A channel over time: least, greatest and mean per pixel" },
+    { "GET", "/api/v1/runs/{id}/events", ROLE_VIEWER, 0, NAMES("after", "limit"), api_run_events,
       "Recorded events and reports" },
-    { "GET", "/api/v1/runs/{id}/calibrations", 0, NULL, api_run_calibrations,
+    { "GET", "/api/v1/runs/{id}/calibrations", ROLE_VIEWER, 0, NULL, api_run_calibrations,
       "Calibrations of the run's chip" },
-    { "GET", "/api/v1/runs/{id}/tensors", 0, NAMES("sample"), api_run_tensors,
+    { "GET", "/api/v1/runs/{id}/tensors", ROLE_VIEWER, 0, NAMES("sample"), api_run_tensors,
       "Layer by layer values of one sample" },
-    { "GET", "/api/v1/runs/{id}/export", 0, NAMES("what", "format"), api_run_export,
+    { "GET", "/api/v1/runs/{id}/export", ROLE_VIEWER, 0, NAMES("what", "format"), api_run_export,
       "A table of the run as a file" },
-    { "GET", "/api/v1/compare", 0, NAMES("a", "b"), api_compare, "Two runs, joined by cell and sample" },
-    { "GET", "/api/v1/events", ROUTE_STREAM, NULL, NULL, "Live events as a stream (server-sent events)" },
+    { "GET", "/api/v1/compare", ROLE_VIEWER, 0, NAMES("a", "b"), api_compare,
+      "Two runs, joined by cell and sample" },
+    { "GET", "/api/v1/events", ROLE_VIEWER, ROUTE_STREAM, NULL, NULL,
+      "Live events as a stream (server-sent events)" },
 };
 
 const struct web_route *router_table(size_t *ret_count)
@@ -184,6 +205,26 @@ bool router_find(struct web_call *call)
     return false;
 }
 
+bool router_authorize(struct web_call *call)
+{
+    bool ok = auth_check(call->auth, call->request, &call->who);
+    char detail[160];
+
+    if (call->route->role == ROLE_PUBLIC || (ok && call->who.role >= call->route->role))
+        return true;
+    if (!ok || call->who.role == ROLE_PUBLIC) {
+        reply_problem(
+            call->reply, 401, "unauthorized",
+            ok ? "this needs a token" : "the token or session is not valid, or no longer", NULL,
+            "Authorization: Bearer TOKEN ('nightbench token add NAME'), or 'nightbench login' for a browser");
+        return false;
+    }
+    snprintf(detail, sizeof detail, "%s is %s; this needs %s", call->who.name, AUTH_ROLES[call->who.role - 1],
+             AUTH_ROLES[call->route->role - 1]);
+    reply_problem(call->reply, 403, "refused", detail, NULL, "ask an admin for a token with that role");
+    return false;
+}
+
 /* The key names one start: letters, digits and -._: only, because it is stored and logged. */
 static bool check_key(struct web_call *call)
 {
@@ -262,6 +303,14 @@ int call_command(const struct web_call *call, const struct command **ret_command
         return error_set(err, ERR_UNSUPPORTED,
                          "this needs a running daemon; a database file alone cannot answer it");
     *ret_command = call->command;
+    return 0;
+}
+
+int call_auth(const struct web_call *call, struct auth **ret_auth, struct error *err)
+{
+    if (call->auth == NULL)
+        return error_set(err, ERR_UNSUPPORTED, "there are no tokens without a daemon");
+    *ret_auth = call->auth;
     return 0;
 }
 

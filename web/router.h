@@ -7,7 +7,10 @@
 #ifndef WEB_ROUTER_H
 #define WEB_ROUTER_H
 
+#include <stdatomic.h>
+
 #include "daemon/command.h"
+#include "web/auth.h"
 #include "web/request.h"
 
 struct query; /* db/query.h */
@@ -16,17 +19,26 @@ enum route_flag {
     ROUTE_QUICK = 1 << 0,  /* answers from a snapshot or a queue: runs on the HTTP thread, never waits */
     ROUTE_STREAM = 1 << 1, /* the event stream: served by http.c itself, has no handler */
     ROUTE_CACHED = 1 << 2, /* the same answer serves everybody until an event or a POST */
-    ROUTE_KEYED = 1 << 3   /* needs an Idempotency-Key */
+    ROUTE_KEYED = 1 << 3,  /* needs an Idempotency-Key */
+    ROUTE_COMMAND = 1 << 4 /* does something: goes into the audit log */
 };
 
 struct web_call;
 
 struct web_route {
     const char *method, *pattern; /* "/api/v1/runs/{id}/points" */
+    enum auth_role role;          /* the least that may ask */
     unsigned flags;
     const char *const *query; /* names of the query parameters it knows, NULL-terminated; NULL none */
     int (*handler)(struct web_call *call, struct error *err);
     const char *summary;
+};
+
+/* What the server has counted since its start; for /metrics. */
+struct web_counters {
+    _Atomic uint64_t requests, refused,
+        unauthorized; /* that were answered; by the gate; for want of a token or role */
+    _Atomic int connections;
 };
 
 /* One request on its way through a handler. A handler returns 0 with the reply filled, or an error code with
@@ -37,7 +49,11 @@ struct web_call {
     const struct command *command;   /* NULL: answering from a database file alone */
     struct query *query;             /* NULL in quick routes, and when the store cannot be opened */
     const struct error *query_error; /* why not, or NULL */
-    char id[WEB_SEGMENT_MAX];        /* the decoded {id} of the pattern */
+    struct auth *auth;               /* NULL: nobody over TCP may do anything that is not public */
+    struct auth_identity who;
+    const char *site;                    /* "http://127.0.0.1:8080", or NULL without TCP */
+    const struct web_counters *counters; /* or NULL */
+    char id[WEB_SEGMENT_MAX];            /* the decoded {id} of the pattern */
     struct web_reply *reply;
 };
 
@@ -46,6 +62,8 @@ const struct web_route *router_table(size_t *ret_count);
 /* Finds the route and fills call->route and call->id; false with a 404, 405 or 400 problem in call->reply.
  * call->request and call->reply must be set. */
 bool router_find(struct web_call *call);
+/* Fills call->who; false with a 401 or 403 problem in call->reply. */
+bool router_authorize(struct web_call *call);
 /* Runs the handler of call->route; an error becomes a problem document. */
 void router_run(struct web_call *call);
 
@@ -60,6 +78,8 @@ int call_body(const struct web_call *call, cJSON **ret_body, struct error *err);
 /* The daemon, or ERR_UNSUPPORTED where there is only a file. */
 int call_command(const struct web_call *call, const struct command **ret_command, struct error *err);
 
+/* The tokens, or ERR_UNSUPPORTED. */
+int call_auth(const struct web_call *call, struct auth **ret_auth, struct error *err);
 /* The store, or the reason why it cannot be opened. */
 int call_store(const struct web_call *call, struct query **ret_query, struct error *err);
 /* Answers 200 with {"<name>": list}; takes the list. */
@@ -68,6 +88,12 @@ void call_reply_list(struct web_call *call, const char *name, cJSON *list);
 /* Handlers, one file per resource. */
 int api_health(struct web_call *call, struct error *err);           /* api_status.c */
 int api_status(struct web_call *call, struct error *err);           /* api_status.c */
+int api_metrics(struct web_call *call, struct error *err);          /* api_status.c */
+int api_tokens(struct web_call *call, struct error *err);           /* api_tokens.c */
+int api_token_add(struct web_call *call, struct error *err);        /* api_tokens.c */
+int api_token_revoke(struct web_call *call, struct error *err);     /* api_tokens.c */
+int api_login_make(struct web_call *call, struct error *err);       /* api_tokens.c */
+int api_login_use(struct web_call *call, struct error *err);        /* api_tokens.c */
 int api_bench(struct web_call *call, struct error *err);            /* api_bench.c */
 int api_instruments(struct web_call *call, struct error *err);      /* api_bench.c */
 int api_chips(struct web_call *call, struct error *err);            /* api_bench.c */

@@ -27,10 +27,16 @@ char *text_number(double value, char *out, size_t size);
 void text_ulid(char out[ULID_TEXT]);
 /* UTC "2026-01-31T18:00:00.123Z" from wall nanoseconds. */
 char *text_time(int64_t wall_ns, char *out, size_t size);
-/* Reads a whole file, at most max bytes, NUL-terminated; malloc'ed: free(). */
+/* Reads a whole file (found by text_find_file), at most max bytes, NUL-terminated; malloc'ed: free(). */
 int text_read_file(const char *path, size_t max, char **ret_text, size_t *ret_length, struct error *err);
 /* Writes a file whole: temporary file beside it, fsync, rename. */
 int text_write_file(const char *path, const void *data, size_t length, struct error *err);
+/* As text_write_file, readable by its owner alone: secrets. */
+int text_write_private(const char *path, const void *data, size_t length, struct error *err);
+/* The path itself where something is there or it is absolute; else below the folder of installed files
+ * ($NIGHTBENCH_SHARE, or ../share/nightbench beside the program's folder) when it is there. Returns path or
+ * out. */
+const char *text_find_file(const char *path, char *out, size_t size);
 
 /* A growing string; `failed` latches when memory runs out, text stays valid. */
 struct strbuf {

@@ -11,7 +11,7 @@
 
 #include "daemon/base/json.h"
 
-enum args_kind { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_BACKEND };
+enum args_kind { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_BACKEND, KIND_ROLE };
 
 struct args_row {
     const char *name, *value; /* value: its name in the help, NULL for a flag */
@@ -40,6 +40,10 @@ static const struct args_row rows[] = {
       "seed of the run (default: the campaign's)" },
     { "--backend", "B", ARGS_START, KIND_BACKEND, offsetof(struct args, backend),
       "chip (default) or reference" },
+    { "--role", "ROLE", ARGS_ROLE, KIND_ROLE, offsetof(struct args, role),
+      "viewer (token's default), operator (login's default) or admin" },
+    { "--days", "N", ARGS_DAYS, KIND_NUMBER, offsetof(struct args, days),
+      "the token ends by itself after so many days" },
     { "--operator", "NAME", ARGS_START, KIND_TEXT, offsetof(struct args, operator_name),
       "recorded with the run" },
     { "--tags", "TEXT", ARGS_START, KIND_TEXT, offsetof(struct args, tags), "recorded with the run" },
@@ -109,6 +113,9 @@ static int check_value(const struct args_row *row, const char *text, struct erro
         return error_set(err, ERR_INVALID, "%s takes a whole number, not '%s'", row->name, text);
     if (row->kind == KIND_BACKEND && strcmp(text, "chip") != 0 && strcmp(text, "reference") != 0)
         return error_set(err, ERR_INVALID, "%s is chip or reference, not '%s'", row->name, text);
+    if (row->kind == KIND_ROLE && strcmp(text, "viewer") != 0 && strcmp(text, "operator") != 0 &&
+        strcmp(text, "admin") != 0)
+        return error_set(err, ERR_INVALID, "%s is viewer, operator or admin, not '%s'", row->name, text);
     return 0;
 }
 
@@ -184,7 +191,8 @@ void args_help(const struct args_command *commands, FILE *out)
     for (int i = 0; i < ROW_COUNT; i++)
         fprintf(out, "  %-10s %-6s %s\n", rows[i].name, rows[i].value != NULL ? rows[i].value : "",
                 rows[i].help);
-    fputs("\nA RUN is a ULID, its first characters, or \"latest\".\n"
+    fputs("\nWith --url, the environment's NIGHTBENCH_TOKEN says who asks.\nA RUN is a ULID, its first "
+          "characters, or \"latest\".\n"
           "Exit codes: 0 done, 1 verdicts are not all pass (--strict) or the compared runs differ, 2 usage, "
           "3 campaign not\n"
           "valid, 4 no daemon answers, 5 run failed, 6 run stopped or aborted, 7 request refused, 8 this "

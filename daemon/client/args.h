@@ -37,14 +37,16 @@ enum args_option {
     ARGS_REAL = 1 << 6,
     ARGS_EXPORT = 1 << 7, /* --what, --csv, --records, -o */
     ARGS_STRICT = 1 << 8,
-    ARGS_SIM = 1 << 9 /* --die, --chip, --port */
+    ARGS_SIM = 1 << 9, /* --die, --chip, --port */
+    ARGS_ROLE = 1 << 10,
+    ARGS_DAYS = 1 << 11
 };
 
 struct args {
     const struct args_command *command;
     bool json, once, real, csv, records, strict;
     const char *socket, *url, *db, *bench, *seed, *backend, *operator_name, *tags, *note, *what, *output,
-        *die, *chip, *port;
+        *die, *chip, *port, *role, *days;
     const char *positional[ARGS_POSITIONAL_MAX];
     int positional_count;
 };

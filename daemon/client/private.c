@@ -75,8 +75,10 @@ int private_start(const struct args *args, const char *bench_path, struct privat
                                            args->db != NULL ? args->db : "nightbench.db",
                                            "--sim",
                                            args->real ? "--real" : "--virtual",
-                                           "--exit-with-parent" };
-    int n = 10;
+                                           "--exit-with-parent",
+                                           "--resume", /* it is for one run, and not for an older one */
+                                           "never" };
+    int n = 12;
 
     int rc = check_simulated(bench_path, err);
     if (rc == 0)
@@ -94,7 +96,8 @@ int private_start(const struct args *args, const char *bench_path, struct privat
     char *mutable_argv[PRIVATE_ARGV_MAX];
     memcpy(mutable_argv, argv, sizeof mutable_argv); /* exec's prototype predates const; it writes nothing */
     rc = spawn_ready(mutable_argv, daemon.log_path, PRIVATE_READY_S, &daemon.pid, line, err);
-    if (rc == 0 && sscanf(line, "READY http=%63s socket=%255s", daemon.address, daemon.socket) != 2) {
+    if (rc == 0 && sscanf(line, "READY http=%63s socket=%255s login=%191s", daemon.address, daemon.socket,
+                          daemon.login) < 2) {
         rc = error_set(err, ERR_GARBAGE, "nightbenchd says '%.200s' instead of its address", line);
         private_stop(&daemon, true, NULL);
     }

@@ -17,6 +17,7 @@ struct private_daemon {
     char socket[PRIVATE_PATH_MAX]; /* HTTP */
     char log_path[PRIVATE_PATH_MAX];
     char address[64]; /* "127.0.0.1:40123" */
+    char login[192];  /* address that signs a browser in, once; "" none */
 };
 
 /* ERR_REFUSED when the bench file does not say "simulated": true. */

@@ -111,6 +111,9 @@ static int run_there(const struct args *args, const volatile sig_atomic_t *stop)
         rc = commands_start(remote, args, ulid, &err);
         remote_close(remote);
     }
+    /* The refusal names the first mistake; the check shows them all. */
+    if (rc == ERR_INVALID && do_check(args) == EXIT_CAMPAIGN)
+        return EXIT_CAMPAIGN;
     if (rc != 0) {
         int code = commands_fail(&err);
 
@@ -146,6 +149,8 @@ static int run_private(const struct args *args, const volatile sig_atomic_t *sto
     there.db = NULL;
     if (!args->json)
         printf("bench %s, simulated, http://%s\n", bench, daemon.address);
+    if (!args->json && isatty(STDOUT_FILENO) && daemon.login[0] != '\0')
+        printf("for a browser, once: %s\n", daemon.login);
     int code = run_there(&there, stop);
     bool stays =
         !args->once && !args->json && code == EXIT_OK && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

@@ -2,7 +2,7 @@
 # Copyright the nightbench authors
 #
 # common: starts the fake daemon, sends well-formed and raw requests. Only the standard library and jsonschema.
-import http.client, json, os, re, signal, socket, subprocess, sys, tempfile, time
+import http.client, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time
 
 ROOT = os.environ.get("NB_ROOT", os.getcwd())
 BIN = os.environ.get("NB_BIN", os.path.join(ROOT, "build/release"))
@@ -20,9 +20,12 @@ class Daemon:
             [os.path.join(BIN, "tests/api/fake_daemon"), "--db", self.db, "--socket", self.socket, *options],
             stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
-        match = re.match(r"READY http=127\.0\.0\.1:(\d+) ", ready)
+        match = re.match(r"READY http=127\.0\.0\.1:(\d+) .* token=(nb_[0-9a-f]{64})$", ready)
         assert match, "no READY line: " + ready
-        self.port = int(match[1])
+        self.port, self.token = int(match[1]), match[2]
+        self.audit = []  # lines of commands that were recorded
+        self.reader = threading.Thread(target=lambda: self.audit.extend(self.process.stdout), daemon=True)
+        self.reader.start()
 
     def __enter__(self):
         return self
@@ -32,13 +35,16 @@ class Daemon:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout=20 * SCALE)
+        self.reader.join()
         self.process.stdout.close()
         self.folder.cleanup()
         assert status == 0, "the daemon ended with status %d" % status
 
     def request(self, method, path, body=None, headers=None):
+        """token: that of the READY line unless the headers say otherwise ("Authorization": None for none)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20 * SCALE)
-        headers = dict(headers or {})
+        headers = {"Authorization": "Bearer " + self.token, **(headers or {})}
+        headers = {name: value for name, value in headers.items() if value is not None}
         if method == "POST":
             headers.setdefault("Content-Type", "application/json")
             body = json.dumps(body if body is not None else {})

@@ -5,6 +5,9 @@
  * points in a thread. Serves the tests of the API and of the command line, and nothing else.
  *
  *   fake_daemon --db FILE --socket PATH [--port N] [--deadline SECONDS] [--point-ms N] [--no-run]
+ *               [--tokens FILE] [--tls-cert FILE --tls-key FILE]
+ *
+ * The READY line ends with a token of role admin. Commands that were given are printed as they are recorded.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -259,6 +262,20 @@ static void fake_unsubscribe(void *context, void *wake_context)
     events_unsubscribe(fake->events, wake_context);
 }
 
+static void fake_audit(void *context, const struct command_audit *audit)
+{
+    (void)context;
+    printf("AUDIT %s %s %s %d %s\n", audit->user, audit->role, audit->action, audit->status, audit->subject);
+    fflush(stdout);
+}
+
+static int fake_metrics(void *context, struct strbuf *out, struct error *err)
+{
+    (void)context, (void)err;
+    strbuf_add(out, "# TYPE nightbench_fake gauge\nnightbench_fake 1\n");
+    return 0;
+}
+
 /* ---- A small recorded run, through the real recorder. ---- */
 
 static int record_point(const struct record_sink *sink, int cell, struct error *err)
@@ -435,26 +452,36 @@ int main(int argc, char **argv)
                                .events = fake_events,
                                .subscribe = fake_subscribe,
                                .unsubscribe = fake_unsubscribe,
+                               .audit = fake_audit,
+                               .metrics = fake_metrics,
                                .db_path = db };
+    char token[AUTH_SECRET_TEXT];
     struct web_options options = { .port = port != NULL ? atoi(port) : 0,
                                    .socket_path = socket,
                                    .command = &command,
                                    .db_path = db,
+                                   .tls_cert_path = option(argc, argv, "--tls-cert"),
+                                   .tls_key_path = option(argc, argv, "--tls-key"),
                                    .request_deadline_s = deadline != NULL ? atof(deadline) : 0 };
     int rc = option(argc, argv, "--no-run") == NULL ? record_run(db, &err) : 0;
+    if (rc == 0)
+        rc = auth_open(option(argc, argv, "--tokens"), &options.auth, &err);
+    if (rc == 0)
+        rc = auth_add(options.auth, "test", ROLE_ADMIN, 1, token, &err);
     if (rc == 0)
         rc = web_open(&options, &web, &err);
     if (rc != 0) {
         fprintf(stderr, "fake_daemon: %s\n", err.message);
         return 1;
     }
-    printf("READY http=127.0.0.1:%d socket=%s\n", web_port(web), socket);
+    printf("READY http=127.0.0.1:%d socket=%s token=%s\n", web_port(web), socket, token);
     fflush(stdout);
     sigwait(&set, &signal_number);
     (void)fake_stop(fake, NULL);
     if (fake->runner_made)
         pthread_join(fake->runner, NULL);
     web_close(web);
+    auth_close(options.auth);
     events_close(fake->events);
     free(fake);
     return 0;

@@ -190,6 +190,10 @@ static void test_document(void **state)
         if (operation == NULL)
             fail_msg("%s %s is not in docs/openapi.json", table[i].method, table[i].pattern);
         assert_string_equal(member(operation, "summary")->valuestring, table[i].summary);
+        assert_string_equal(member(operation, "x-role")->valuestring,
+                            table[i].role == ROLE_PUBLIC ? "public" : AUTH_ROLES[table[i].role - 1]);
+        assert_int_equal(cJSON_GetArraySize(member(operation, "security")),
+                         table[i].role == ROLE_PUBLIC ? 0 : 2);
         for (; table[i].query != NULL && table[i].query[names] != NULL; names++)
             if (!has_parameter(operation, "query", table[i].query[names]))
                 fail_msg("%s: query parameter %s is not documented", table[i].pattern, table[i].query[names]);

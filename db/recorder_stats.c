@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * recorder_stats: how the recorder is doing, for metrics and watchdog.
+ */
+#include "db/recorder_internal.h"
+
+#include <time.h>
+
+uint64_t recorder_backlog(struct recorder *recorder)
+{
+    pthread_mutex_lock(&recorder->mutex);
+    uint64_t backlog = recorder->put - recorder->durable;
+    pthread_mutex_unlock(&recorder->mutex);
+    return backlog;
+}
+
+bool recorder_responds(struct recorder *recorder, int64_t within_ns)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += within_ns / 1000000000;
+    until.tv_nsec += within_ns % 1000000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    if (pthread_mutex_clocklock(&recorder->mutex, CLOCK_MONOTONIC, &until) != 0)
+        return false;
+    pthread_mutex_unlock(&recorder->mutex);
+    return true;
+}
