@@ -7,15 +7,21 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
+#include <stdatomic.h>
+
 #include "chip/profile.h"
+#include "daemon/audit.h"
 #include "daemon/events.h"
 #include "daemon/options.h"
 #include "daemon/sched.h"
+#include "daemon/webhook.h"
 #include "db/recorder.h"
 #include "instruments/bench.h"
 
+struct upkeep;           /* daemon/upkeep.h */
 struct keeper_heartbeat; /* instruments/keeper_client.h */
 struct web;              /* web/http.h */
+struct auth;             /* web/auth.h */
 
 /* Filled from top to bottom by the modules' init, emptied in reverse by their fini. Main thread, except what
  * the members themselves allow. */
@@ -28,12 +34,18 @@ struct daemon {
     struct events *events;
     struct clock *clock;
     struct recorder *recorder;
+    struct upkeep *upkeep;
     struct keeper_heartbeat *keeper;
+    int keeper_pid; /* that this daemon has started; 0: it was there before */
     struct bench *bench;
     struct sched *sched;
+    struct audit *audit;
+    struct webhook *webhook; /* NULL: none wanted */
+    struct auth *auth;
     struct command command;
     struct web *web;
     int http_port;
+    _Atomic int64_t beat_ns; /* host time of the last heartbeat to the keeper; 0: none */
 };
 
 /* The adapter between struct command and the pieces (daemon/commands.c). */

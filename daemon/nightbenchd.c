@@ -14,16 +14,20 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/base/build.h"
 #include "daemon/base/log.h"
+#include "daemon/base/notify.h"
 #include "daemon/daemon.h"
 #include "daemon/spawn.h"
+#include "daemon/upkeep.h"
+#include "daemon/watchdog.h"
 #include "instruments/keeper_client.h"
 #include "web/http.h"
 
-enum { SIM_READY_S = 10, KEEPER_READY_S = 10, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
+enum { SIM_READY_S = 10, KEEPER_READY_S = 10, KEEPER_END_MS = 2000, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
 
 /* ---- paths ---- */
 
@@ -181,12 +185,33 @@ static void store_fini(struct daemon *d)
         log_error("closing the store", &err);
 }
 
+/* ---- who did what, and who is told ---- */
+
+static int audit_init(struct daemon *d, struct error *err)
+{
+    return audit_open(recorder_sink(d->recorder), d->clock, &d->audit, err);
+}
+
+static void audit_fini(struct daemon *d)
+{
+    audit_close(d->audit);
+}
+
+static int webhook_init(struct daemon *d, struct error *err)
+{
+    return d->options.webhook[0] != '\0' ? webhook_open(d->events, d->options.webhook, &d->webhook, err) : 0;
+}
+
+static void webhook_fini(struct daemon *d)
+{
+    webhook_close(d->webhook);
+}
+
 /* ---- keeper and bench ---- */
 
 static int keeper_init(struct daemon *d, struct error *err)
 {
     char program[PATH_TEXT], log_path[PATH_TEXT];
-    int pid;
 
     if (d->bench_file == NULL)
         return 0;
@@ -210,13 +235,22 @@ static int keeper_init(struct daemon *d, struct error *err)
         argv[n++] = clock_option;
         argv[n++] = d->clock_path;
     }
-    code = spawn_ready(argv, log_path, KEEPER_READY_S, &pid, NULL, err);
+    code = spawn_ready(argv, log_path, KEEPER_READY_S, &d->keeper_pid, NULL, err);
     return code != 0 ? code : keeper_client_heartbeat_open(d->keeper_path, &d->keeper, err);
 }
 
+/* The keeper that this daemon has started ends when it has nothing to do; its world must not go before it. */
 static void keeper_fini(struct daemon *d)
 {
+    int fd = d->keeper_pid > 0 ? (int)syscall(SYS_pidfd_open, d->keeper_pid, 0) : -1;
+
     keeper_client_heartbeat_close(d->keeper);
+    if (fd < 0)
+        return;
+    struct pollfd pfd = { .fd = fd, .events = POLLIN };
+    if (poll(&pfd, 1, KEEPER_END_MS) == 0)
+        log_notice("the keeper stays: it still has outputs to look after, or another client");
+    close(fd);
 }
 
 static int bench_init(struct daemon *d, struct error *err)
@@ -262,6 +296,7 @@ static int sched_init(struct daemon *d, struct error *err)
         .recorder = d->recorder,
         .events = d->events,
         .bench_path = d->options.bench_path,
+        .db_path = d->options.db_path,
         .estop = d->bench_file != NULL ? estop : NULL,
         .estop_context = d,
     };
@@ -274,10 +309,20 @@ static void sched_fini(struct daemon *d)
     sched_close(d->sched);
 }
 
+/* Goes on with what a dead daemon left behind. That it cannot is said, and is no reason not to serve. */
 static int run_init(struct daemon *d, struct error *err)
 {
-    (void)d;
+    struct error why = { .code = 0 };
+    char ulid[ULID_TEXT];
+
     (void)err;
+    if (strcmp(d->options.resume, "auto") != 0)
+        return 0;
+    int code = sched_resume_interrupted(d->sched, ulid, &why);
+    if (code == 0)
+        log_notice("going on with run %s, which was interrupted", ulid);
+    else if (code != ERR_NOT_FOUND)
+        log_error("an interrupted run cannot go on", &why);
     return 0;
 }
 
@@ -285,6 +330,22 @@ static int run_init(struct daemon *d, struct error *err)
 static void run_fini(struct daemon *d)
 {
     sched_halt(d->sched);
+}
+
+static int tokens_init(struct daemon *d, struct error *err)
+{
+    char path[PATH_TEXT];
+
+    if (d->options.tokens_path[0] != '\0')
+        snprintf(path, sizeof path, "%s", d->options.tokens_path);
+    else
+        snprintf(path, sizeof path, "%s/tokens.json", d->options.run_dir);
+    return auth_open(path, &d->auth, err);
+}
+
+static void tokens_fini(struct daemon *d)
+{
+    auth_close(d->auth);
 }
 
 static int web_init(struct daemon *d, struct error *err)
@@ -295,6 +356,9 @@ static int web_init(struct daemon *d, struct error *err)
         .socket_path = d->http_path,
         .command = &d->command,
         .db_path = d->options.db_path,
+        .auth = d->auth,
+        .tls_cert_path = d->options.tls_cert[0] != '\0' ? d->options.tls_cert : NULL,
+        .tls_key_path = d->options.tls_key[0] != '\0' ? d->options.tls_key : NULL,
     };
     int code = web_open(&options, &d->web, err);
     if (code == 0)
@@ -305,6 +369,18 @@ static int web_init(struct daemon *d, struct error *err)
 static void web_fini(struct daemon *d)
 {
     web_close(d->web);
+}
+
+/* ---- in the background, once the bench is served ---- */
+
+static int upkeep_init(struct daemon *d, struct error *err)
+{
+    return upkeep_open(d->options.db_path, d->recorder, d->events, d->clock, &d->upkeep, err);
+}
+
+static void upkeep_fini(struct daemon *d)
+{
+    upkeep_close(d->upkeep);
 }
 
 /* ---- the table ---- */
@@ -322,10 +398,14 @@ static const struct module modules[] = {
     { "clock", clock_init, clock_fini },
     { "events", events_init, events_fini },
     { "store", store_init, store_fini },
+    { "audit log", audit_init, audit_fini },
+    { "webhook", webhook_init, webhook_fini },
     { "keeper", keeper_init, keeper_fini },
     { "bench", bench_init, bench_fini },
     { "scheduler", sched_init, sched_fini },
+    { "tokens", tokens_init, tokens_fini },
     { "http", web_init, web_fini },
+    { "upkeep", upkeep_init, upkeep_fini },
     { "run", run_init, run_fini },
 };
 enum { MODULES = sizeof modules / sizeof modules[0] };
@@ -355,7 +435,9 @@ static void serve(struct daemon *daemon, int signal_fd)
     struct signalfd_siginfo info;
     struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
     struct error err = { .code = 0 };
+    struct watchdog watchdog;
 
+    watchdog_init(&watchdog);
     for (;;) {
         int ready = poll(&pfd, 1, KEEPER_BEAT_MS);
         if (daemon->keeper != NULL && keeper_client_heartbeat(daemon->keeper, &err) != 0) {
@@ -363,6 +445,9 @@ static void serve(struct daemon *daemon, int signal_fd)
             log_notice("the keeper no longer serves this daemon: ending");
             return;
         }
+        if (daemon->keeper != NULL)
+            atomic_store(&daemon->beat_ns, clock_host_now());
+        watchdog_turn(&watchdog, daemon->sched, daemon->recorder);
         if (ready <= 0)
             continue;
         if (read(signal_fd, &info, sizeof info) != sizeof info)
@@ -393,6 +478,25 @@ static int block_signals(struct error *err)
     return fd >= 0 ? fd : error_set_errno(err, errno, "cannot watch signals");
 }
 
+/* What a person or a script needs to begin. Under a service manager the address that signs a browser in is
+ * left out: its journal is read by others. */
+static int announce(struct daemon *daemon, struct error *err)
+{
+    char code[AUTH_SECRET_TEXT];
+
+    printf("READY http=127.0.0.1:%d socket=%s", daemon->http_port, daemon->http_path);
+    if (!notify_wanted()) {
+        int failure = auth_make_code(daemon->auth, "browser", ROLE_OPERATOR, code, err);
+        if (failure != 0)
+            return failure;
+        printf(" login=%s/login?code=%s", web_site(daemon->web), code);
+    }
+    printf("\n");
+    fflush(stdout);
+    notify_send("READY=1");
+    return 0;
+}
+
 static int run(const struct daemon_options *options, struct error *err)
 {
     struct daemon *daemon = calloc(1, sizeof *daemon);
@@ -403,11 +507,11 @@ static int run(const struct daemon_options *options, struct error *err)
     daemon->options = *options;
     int signal_fd = block_signals(err);
     int code = signal_fd < 0 ? signal_fd : modules_init(daemon, &up, err);
+    if (code == 0)
+        code = announce(daemon, err);
     if (code == 0) {
-        printf("READY http=127.0.0.1:%d socket=%s\n", daemon->http_port, daemon->http_path);
-        fflush(stdout);
         serve(daemon, signal_fd);
-        code = 0;
+        notify_send("STOPPING=1");
     }
     modules_fini(daemon, up);
     if (signal_fd >= 0)

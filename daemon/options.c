@@ -30,6 +30,11 @@ static const struct option_row rows[] = {
     { "--run-dir", OPTION_TEXT, FIELD(run_dir), false },
     { "--db", OPTION_TEXT, FIELD(db_path), false },
     { "--chip", OPTION_TEXT, FIELD(chip_overrides), false },
+    { "--tokens", OPTION_TEXT, FIELD(tokens_path), false },
+    { "--tls-cert", OPTION_TEXT, FIELD(tls_cert), false },
+    { "--tls-key", OPTION_TEXT, FIELD(tls_key), false },
+    { "--webhook", OPTION_TEXT, FIELD(webhook), false },
+    { "--resume", OPTION_TEXT, FIELD(resume), false },
     { "--port", OPTION_INT, FIELD(port), false },
     { "--die", OPTION_INT, FIELD(die), false },
     { "--seed", OPTION_U64, FIELD(seed), false },
@@ -54,6 +59,11 @@ const char *options_help(void)
            "  --db FILE           the store (default: nightbench.db)\n"
            "  --port N            HTTP port on loopback (default 0: any free one; printed in the READY "
            "line)\n"
+           "  --tokens FILE       who may ask over TCP (default: tokens.json in the run directory)\n"
+           "  --tls-cert FILE, --tls-key FILE  serve HTTPS on TCP with this certificate and key (PEM)\n"
+           "  --webhook URL       tell this address when a run ends, fails or holds, and of trips\n"
+           "  --resume WORD       a run that a dead daemon left behind: auto (default) goes on with it, ask\n"
+           "                      waits for 'nightbench resume', never leaves it interrupted\n"
            "  --sim               run the bench file's simulated bench (nightbench-sim)\n"
            "  --virtual, --real   the simulated bench's time (default: virtual with --sim)\n"
            "  --seed N, --die N   of the simulated world\n"
@@ -136,6 +146,7 @@ int options_parse(int argc, char **argv, struct daemon_options *ret, struct erro
     int code;
 
     snprintf(options.db_path, sizeof options.db_path, "nightbench.db");
+    snprintf(options.resume, sizeof options.resume, "auto");
     options_default_run_dir(options.run_dir, sizeof options.run_dir);
     for (int i = 1; i < argc; i++) {
         const struct option_row *row = find_row(argv[i]);
@@ -153,10 +164,15 @@ int options_parse(int argc, char **argv, struct daemon_options *ret, struct erro
         if (code != 0)
             return code;
     }
+    if (strcmp(options.resume, "auto") != 0 && strcmp(options.resume, "ask") != 0 &&
+        strcmp(options.resume, "never") != 0)
+        return error_set(err, ERR_INVALID, "--resume takes auto, ask or never, not '%s'", options.resume);
     if (!clock_given)
         options.is_virtual = options.simulate;
     if (options.is_virtual && !options.simulate)
         return error_set(err, ERR_INVALID, "--virtual needs --sim: only a simulated bench has virtual time");
+    if ((options.tls_cert[0] == '\0') != (options.tls_key[0] == '\0'))
+        return error_set(err, ERR_INVALID, "--tls-cert and --tls-key go together");
     if (!options.show_help && !options.show_version && !options.no_bench && options.bench_path[0] == '\0')
         return error_set(err, ERR_INVALID, "--bench FILE is needed (or --no-bench); see nightbenchd --help");
     *ret = options;

@@ -10,7 +10,7 @@
 
 #include "daemon/base/error.h"
 
-enum { OPTIONS_PATH_MAX = 256 };
+enum { OPTIONS_PATH_MAX = 256, OPTIONS_URL_MAX = 1024 };
 
 struct daemon_options {
     char bench_path[OPTIONS_PATH_MAX]; /* "" with --no-bench */
@@ -22,7 +22,11 @@ struct daemon_options {
     bool exit_with_parent;
     bool check_only; /* --check: explain the configuration and end, nothing touched */
     bool show_help, show_version;
-    int port; /* HTTP on loopback; 0: any free one */
+    char resume[8]; /* "auto", "ask" or "never": what becomes of a run that a dead daemon left behind */
+    char tokens_path[OPTIONS_PATH_MAX];                         /* "": in the run directory */
+    char tls_cert[OPTIONS_PATH_MAX], tls_key[OPTIONS_PATH_MAX]; /* PEM; "": no TLS */
+    char webhook[OPTIONS_URL_MAX];                              /* "": none */
+    int port;                                                   /* HTTP on loopback; 0: any free one */
     uint64_t seed;
     int die;                   /* of the simulated chip */
     char chip_overrides[1024]; /* JSON object merged over the simulated chip's options, "" none */

@@ -12,8 +12,10 @@
 #include <string.h>
 
 #include "daemon/base/build.h"
+#include "daemon/base/hash.h"
 #include "daemon/base/log.h"
 #include "daemon/job.h"
+#include "daemon/resume.h"
 
 enum { KEYS_KEPT = 64, KEY_MAX = 80, RECENT_ROWS = 64 };
 
@@ -25,7 +27,7 @@ struct snapshot {
     int step, step_count, point, point_count, points_done, points_total, retries;
     int64_t samples_done, samples_total;
     double elapsed_s, eta_s;
-    int64_t host_begin_ns;
+    int64_t host_begin_ns, host_told_ns; /* of the last thing that the runner told */
     char message[ERROR_LINE_MAX];
     int code;
     bool safe;
@@ -33,17 +35,20 @@ struct snapshot {
 
 struct accepted_key {
     char key[KEY_MAX], ulid[ULID_TEXT];
+    uint8_t request[SHA256_BYTES]; /* what was asked under this key */
 };
 
 struct sched {
     struct sched_setup setup;
     pthread_t runner;
     _Atomic int command; /* enum run_command, read by the runner inside run_execute */
+    _Atomic int pause;   /* enum run_pause */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
     bool quit, busy;
-    struct job job; /* accepted, owned by the runner while busy */
+    struct job job;        /* accepted, owned by the runner while busy */
+    struct resume *resume; /* as job; NULL: a new run */
     char operator_name[64], tags[128], ulid[ULID_TEXT];
     struct bench_client *client; /* of the run under way, for cancel */
     struct snapshot snapshot;
@@ -72,6 +77,7 @@ static void on_progress(void *context, const struct run_progress *progress)
 
     pthread_mutex_lock(&sched->lock);
     new_state = strcmp(s->state, progress->state) != 0;
+    s->host_told_ns = clock_host_now();
     snprintf(s->state, sizeof s->state, "%s", progress->state);
     snprintf(s->step_kind, sizeof s->step_kind, "%s", progress->step_kind);
     snprintf(s->step_name, sizeof s->step_name, "%s", progress->step_name);
@@ -115,14 +121,6 @@ static int execute(struct sched *sched, struct clock_actor *actor, struct run_re
     bool on_bench = sched->job.backend != CAMPAIGN_REFERENCE;
     int code;
 
-    if (on_bench) {
-        code = bench_client_open(setup->bench, actor, &client, err);
-        if (code != 0)
-            return code;
-        pthread_mutex_lock(&sched->lock);
-        sched->client = client;
-        pthread_mutex_unlock(&sched->lock);
-    }
     struct run_context context = {
         .plan = sched->job.plan,
         .bench_file = sched->job.bench_file,
@@ -133,9 +131,9 @@ static int execute(struct sched *sched, struct clock_actor *actor, struct run_re
         .clock = setup->clock,
         .actor = actor,
         .bench = on_bench ? setup->bench : NULL,
-        .client = client,
         .sink = recorder_sink(setup->recorder),
         .command = &sched->command,
+        .pause = &sched->pause,
         .progress = on_progress,
         .progress_context = sched,
         .ulid = sched->ulid,
@@ -144,7 +142,22 @@ static int execute(struct sched *sched, struct clock_actor *actor, struct run_re
         .build = build_revision,
         .bench_json = sched->job.bench_file->json,
         .chip_json = "",
+        .history = sched->resume != NULL ? &sched->resume->history : NULL,
     };
+
+    if (on_bench) {
+        code = bench_client_open(setup->bench, actor, &client, err);
+        if (code != 0) {
+            struct error record_err = { .code = 0 };
+            if (run_record_failure(&context, err, &record_err) != 0)
+                log_error("record of a run that could not start", &record_err);
+            return code;
+        }
+        context.client = client;
+        pthread_mutex_lock(&sched->lock);
+        sched->client = client;
+        pthread_mutex_unlock(&sched->lock);
+    }
     code = run_execute(&context, ret_result, err);
     pthread_mutex_lock(&sched->lock);
     sched->client = NULL;
@@ -180,6 +193,8 @@ static void run_one(struct sched *sched)
     s->eta_s = 0;
     s->elapsed_s = result.duration_s;
     job_close(&sched->job);
+    resume_close(sched->resume);
+    sched->resume = NULL;
     sched->busy = false;
     snprintf(json, sizeof json, "{\"state\":\"%s\",\"run\":\"%s\",\"end\":true,\"code\":\"%s\",\"safe\":%s}",
              result.state, s->ulid, code != 0 ? error_name(code) : "", result.safe ? "true" : "false");
@@ -228,13 +243,38 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
     return 0;
 }
 
+static int command_run(struct sched *sched, int command, const char *state, struct error *err)
+{
+    bool down = false;
+    int code = 0;
+
+    pthread_mutex_lock(&sched->lock);
+    if (!sched->busy) {
+        code = error_set(err, ERR_CONFLICT, "no run is under way");
+    } else {
+        /* An abort is never weakened to a stop. */
+        if (atomic_load(&sched->command) < command)
+            atomic_store(&sched->command, command);
+        if (command >= RUN_ABORT) /* also of a runner that waits for room on the disk */
+            recorder_refuse_waits(sched->setup.recorder, true);
+        /* What is going down already is not cut: the outputs' read back would be lost. */
+        down = strcmp(sched->snapshot.state, "powering_down") == 0;
+        if (command >= RUN_ABORT && sched->client != NULL && !down)
+            bench_client_cancel(sched->client, true);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (code == 0 && !down)
+        set_state(sched, state);
+    return code;
+}
+
 void sched_halt(struct sched *sched)
 {
     pthread_mutex_lock(&sched->lock);
     sched->quit = true;
     pthread_cond_broadcast(&sched->wake);
     pthread_mutex_unlock(&sched->lock);
-    (void)sched_abort(sched, NULL);
+    (void)command_run(sched, RUN_HALT, "aborting", NULL);
     pthread_mutex_lock(&sched->lock);
     while (sched->busy)
         pthread_cond_wait(&sched->wake, &sched->lock);
@@ -252,16 +292,43 @@ void sched_close(struct sched *sched)
     free(sched);
 }
 
-/* With the lock held: the ULID that this key was answered with, or NULL. */
-static const char *find_key(const struct sched *sched, const char *key)
+static void hash_request(const struct command_start *start, uint8_t out[SHA256_BYTES])
 {
-    if (key == NULL || key[0] == '\0')
-        return NULL;
-    for (int i = 0; i < KEYS_KEPT; i++) {
-        if (strcmp(sched->keys[i].key, key) == 0)
-            return sched->keys[i].ulid;
+    const char *const parts[] = { start->campaign_path, start->campaign_json, start->backend,
+                                  start->operator_name, start->tags,          start->note };
+    struct sha256_ctx hash;
+
+    sha256_init(&hash);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const char *part = parts[i] != NULL ? parts[i] : "";
+        sha256_update(&hash, part, strlen(part) + 1);
     }
-    return NULL;
+    sha256_update(&hash, &start->seed, sizeof start->seed);
+    sha256_final(&hash, out);
+}
+
+/* With the lock held: 1 and the run that this key was answered with; 0 when the key is new; ERR_CONFLICT when
+ * it stands for another request. */
+static int find_key(const struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
+                    struct error *err)
+{
+    const char *key = start->idempotency_key;
+    uint8_t request[SHA256_BYTES];
+
+    if (key == NULL || key[0] == '\0')
+        return 0;
+    hash_request(start, request);
+    for (int i = 0; i < KEYS_KEPT; i++) {
+        if (strcmp(sched->keys[i].key, key) != 0)
+            continue;
+        if (memcmp(sched->keys[i].request, request, sizeof request) != 0)
+            return error_set(err, ERR_CONFLICT,
+                             "this Idempotency-Key has started run %s with another request; use a fresh key",
+                             sched->keys[i].ulid);
+        memcpy(ret_ulid, sched->keys[i].ulid, ULID_TEXT);
+        return 1;
+    }
+    return 0;
 }
 
 static int backend_from_name(const char *name, int *ret_backend, struct error *err)
@@ -276,16 +343,16 @@ static int backend_from_name(const char *name, int *ret_backend, struct error *e
     return 0;
 }
 
-/* With the lock held and nothing running: hands the job to the runner. */
-static void accept_job(struct sched *sched, struct job *job, const struct command_start *start)
+/* With the lock held and nothing running: hands the job, under sched->ulid, to the runner. */
+static void hand_over(struct sched *sched, struct job *job, struct resume *resume)
 {
     struct snapshot fresh = { .points_total = job->plan->cell_count,
                               .samples_total = job->plan->sample_count,
                               .eta_s = job->plan->duration_s,
                               .step_count = job->plan->step_count,
-                              .host_begin_ns = clock_host_now() };
+                              .host_begin_ns = clock_host_now(),
+                              .host_told_ns = clock_host_now() };
 
-    text_ulid(sched->ulid);
     snprintf(fresh.state, sizeof fresh.state, "starting");
     snprintf(fresh.ulid, sizeof fresh.ulid, "%s", sched->ulid);
     snprintf(fresh.campaign, sizeof fresh.campaign, "%s", job->campaign->name);
@@ -293,6 +360,19 @@ static void accept_job(struct sched *sched, struct job *job, const struct comman
     snprintf(fresh.backend, sizeof fresh.backend, "%s",
              job->backend == CAMPAIGN_REFERENCE ? "reference" : "chip");
     sched->snapshot = fresh;
+    sched->job = *job;
+    sched->resume = resume;
+    sched->busy = true;
+    atomic_store(&sched->command, RUN_GO);
+    atomic_store(&sched->pause, RUN_PAUSE_GO);
+    recorder_refuse_waits(sched->setup.recorder, false);
+    pthread_cond_broadcast(&sched->wake);
+}
+
+/* With the lock held and nothing running. */
+static void accept_job(struct sched *sched, struct job *job, const struct command_start *start)
+{
+    text_ulid(sched->ulid);
     snprintf(sched->operator_name, sizeof sched->operator_name, "%s",
              start->operator_name != NULL ? start->operator_name : "");
     snprintf(sched->tags, sizeof sched->tags, "%s", start->tags != NULL ? start->tags : "");
@@ -300,11 +380,18 @@ static void accept_job(struct sched *sched, struct job *job, const struct comman
         struct accepted_key *key = &sched->keys[sched->next_key++ % KEYS_KEPT];
         snprintf(key->key, sizeof key->key, "%s", start->idempotency_key);
         snprintf(key->ulid, sizeof key->ulid, "%s", sched->ulid);
+        hash_request(start, key->request);
     }
-    sched->job = *job;
-    sched->busy = true;
-    atomic_store(&sched->command, RUN_GO);
-    pthread_cond_broadcast(&sched->wake);
+    hand_over(sched, job, NULL);
+}
+
+/* With the lock held: ERR_CONFLICT while there is a run. */
+static int check_free(const struct sched *sched, struct error *err)
+{
+    if (!sched->busy && !sched->quit)
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+                     "run %s is under way; wait for it (nightbench watch) or stop it first", sched->ulid);
 }
 
 int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
@@ -321,6 +408,7 @@ int sched_start(struct sched *sched, const struct command_start *start, char ret
         .bench_path = sched->setup.bench_path,
     };
     int code = problems == NULL ? error_set(err, ERR_MEMORY, "no memory to check the campaign") : 0;
+    int known = 0;
 
     if (code == 0)
         code = backend_from_name(start->backend, &request.backend, err);
@@ -331,26 +419,25 @@ int sched_start(struct sched *sched, const struct command_start *start, char ret
         code = error_set(err, ERR_INVALID, "Idempotency-Key is longer than %d characters", KEY_MAX - 1);
     if (code == 0) {
         pthread_mutex_lock(&sched->lock);
-        const char *known = find_key(sched, start->idempotency_key);
-        if (known != NULL)
-            memcpy(ret_ulid, known, ULID_TEXT);
+        known = find_key(sched, start, ret_ulid, err);
         pthread_mutex_unlock(&sched->lock);
-        if (known != NULL)
+        code = known < 0 ? known : 0;
+        if (known != 0)
             goto done;
         code = job_open(&request, &job, problems, err);
     }
     if (code != 0)
         goto done;
     pthread_mutex_lock(&sched->lock);
-    if (sched->busy || sched->quit) {
-        code = error_set(err, ERR_CONFLICT,
-                         "run %s is under way; wait for it (nightbench watch) or stop it first", sched->ulid);
-    } else {
+    known = find_key(sched, start, ret_ulid, err); /* the same request may have come twice at once */
+    if (known != 0) {
+        code = known < 0 ? known : 0;
+    } else if ((code = check_free(sched, err)) == 0) {
         accept_job(sched, &job, start);
         memcpy(ret_ulid, sched->ulid, ULID_TEXT);
     }
     pthread_mutex_unlock(&sched->lock);
-    if (code != 0)
+    if (code != 0 || known != 0)
         job_close(&job);
     else
         set_state(sched, "starting");
@@ -359,27 +446,67 @@ done:
     return code;
 }
 
-static int command_run(struct sched *sched, int command, const char *state, struct error *err)
+int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
 {
-    bool down = false;
+    const struct job_request bench = { .bench_file = sched->setup.bench_file,
+                                       .profile = sched->setup.profile,
+                                       .bench_path = sched->setup.bench_path };
+    struct resume *resume = NULL;
+    struct job job = { .plan = NULL };
+
+    int code = resume_open(sched->setup.db_path, &resume, err);
+    if (code == 0)
+        code = resume_job(resume, &bench, &job, err);
+    if (code == 0 && job.backend != CAMPAIGN_REFERENCE && sched->setup.bench == NULL)
+        code = error_set(err, ERR_CONFLICT, "run %s needs a bench; this daemon has none", resume->run.ulid);
+    pthread_mutex_lock(&sched->lock);
+    if (code == 0)
+        code = check_free(sched, err);
+    if (code == 0) {
+        snprintf(sched->ulid, sizeof sched->ulid, "%s", resume->run.ulid);
+        snprintf(sched->operator_name, sizeof sched->operator_name, "%s", resume->run.operator_name);
+        snprintf(sched->tags, sizeof sched->tags, "%s", resume->run.tags);
+        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
+        hand_over(sched, &job, resume);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (code != 0) {
+        job_close(&job);
+        resume_close(resume);
+        return code;
+    }
+    set_state(sched, "starting");
+    return 0;
+}
+
+int sched_pause(struct sched *sched, bool dark, struct error *err)
+{
+    int code = 0, word = dark ? RUN_PAUSE_DARK : RUN_PAUSE_LIT;
+
+    pthread_mutex_lock(&sched->lock);
+    if (!sched->busy)
+        code = error_set(err, ERR_CONFLICT, "no run is under way");
+    else if (atomic_load(&sched->command) != RUN_GO)
+        code = error_set(err, ERR_CONFLICT, "run %s is ending: it cannot be paused", sched->ulid);
+    else if (atomic_load(&sched->pause) < word) /* a hold is never weakened */
+        atomic_store(&sched->pause, word);
+    pthread_mutex_unlock(&sched->lock);
+    return code;
+}
+
+int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
+{
     int code = 0;
 
     pthread_mutex_lock(&sched->lock);
-    if (!sched->busy) {
-        code = error_set(err, ERR_CONFLICT, "no run is under way");
-    } else {
-        /* An abort is never weakened to a stop. */
-        if (atomic_load(&sched->command) < command)
-            atomic_store(&sched->command, command);
-        /* What is going down already is not cut: the outputs' read back would be lost. */
-        down = strcmp(sched->snapshot.state, "powering_down") == 0;
-        if (command >= RUN_ABORT && sched->client != NULL && !down)
-            bench_client_cancel(sched->client, true);
+    bool busy = sched->busy;
+    if (busy) {
+        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
+        if (atomic_exchange(&sched->pause, RUN_PAUSE_GO) == RUN_PAUSE_GO)
+            code = error_set(err, ERR_CONFLICT, "run %s is neither paused nor held", sched->ulid);
     }
     pthread_mutex_unlock(&sched->lock);
-    if (code == 0 && !down)
-        set_state(sched, state);
-    return code;
+    return busy ? code : sched_resume_interrupted(sched, ret_ulid, err);
 }
 
 int sched_stop(struct sched *sched, struct error *err)
@@ -402,6 +529,18 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
     return code;
 }
 
+bool sched_silence(struct sched *sched, int64_t within_ns, int64_t *ret_silent_ns)
+{
+    int64_t now_ns = clock_host_now(), until_ns = now_ns + within_ns;
+    struct timespec until = { .tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S };
+
+    if (pthread_mutex_clocklock(&sched->lock, CLOCK_MONOTONIC, &until) != 0)
+        return false;
+    *ret_silent_ns = sched->busy ? now_ns - sched->snapshot.host_told_ns : 0;
+    pthread_mutex_unlock(&sched->lock);
+    return true;
+}
+
 bool sched_busy(struct sched *sched)
 {
     pthread_mutex_lock(&sched->lock);
@@ -415,6 +554,18 @@ void sched_chip_serial(struct sched *sched, char *out, size_t size)
     pthread_mutex_lock(&sched->lock);
     snprintf(out, size, "%s", sched->snapshot.chip_serial);
     pthread_mutex_unlock(&sched->lock);
+}
+
+static void add_store(cJSON *root, struct recorder *recorder)
+{
+    cJSON *store = cJSON_AddObjectToObject(root, "store");
+    struct recorder_health health;
+
+    recorder_health(recorder, &health);
+    cJSON_AddStringToObject(store, "condition", recorder_condition_name(health.condition));
+    cJSON_AddStringToObject(store, "text", health.text);
+    json_add_int64(store, "free_bytes", health.free_bytes);
+    json_add_int64(store, "log_bytes", health.wal_bytes);
 }
 
 int sched_status(struct sched *sched, cJSON **ret, struct error *err)
@@ -458,6 +609,7 @@ int sched_status(struct sched *sched, cJSON **ret, struct error *err)
     cJSON_AddStringToObject(root, "message", s.message);
     cJSON_AddStringToObject(root, "code", s.code != 0 ? error_name(s.code) : "");
     cJSON_AddBoolToObject(root, "safe", !busy && s.safe);
+    add_store(root, sched->setup.recorder);
     cJSON_AddNumberToObject(root, "last_event", (double)events_last(sched->setup.events));
     *ret = root;
     return 0;

@@ -23,6 +23,7 @@ struct sched_setup {
     struct bench *bench;                 /* NULL without a bench: only the reference back end can run */
     struct recorder *recorder;
     struct events *events;
+    const char *db_path;    /* of the recorder's store: interrupted runs are read back from it */
     const char *bench_path; /* as the daemon was given it: a campaign must name the same bench */
     /* Outputs off first, by the keeper, whatever the runner does. */
     int (*estop)(void *context, const char *who, struct error *err);
@@ -31,7 +32,8 @@ struct sched_setup {
 
 /* The setup's pointers are borrowed until close. */
 int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct error *err);
-/* Aborts the run, waits for its ordered power-down, accepts no other. */
+/* Ends the run as interrupted (the next daemon resumes it), waits for its ordered power-down, accepts no
+ * other. */
 void sched_halt(struct sched *sched);
 /* sched_halt, and ends the runner thread. */
 void sched_close(struct sched *sched);
@@ -40,12 +42,22 @@ void sched_close(struct sched *sched);
 int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
                 struct error *err);
 int sched_stop(struct sched *sched, struct error *err);
+/* Continues the newest run of the store, which a dead daemon left interrupted. ERR_NOT_FOUND: there is none.
+ */
+int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err);
+/* Between points; dark: with the outputs off meanwhile. */
+int sched_pause(struct sched *sched, bool dark, struct error *err);
+/* Goes on with a run that is paused or held, else with an interrupted one. */
+int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err);
 int sched_abort(struct sched *sched, struct error *err);
 int sched_estop(struct sched *sched, const char *who, struct error *err);
 /* State of the bench and progress of the run, from a snapshot. */
 int sched_status(struct sched *sched, cJSON **ret, struct error *err);
 /* True while a run is accepted or under way. */
 bool sched_busy(struct sched *sched);
+/* Host time since the runner last told anything, 0 while nothing runs. False when the scheduler's lock cannot
+ * be had within that host time. */
+bool sched_silence(struct sched *sched, int64_t within_ns, int64_t *ret_silent_ns);
 /* Serial of the chip that the last run identified, or "". */
 void sched_chip_serial(struct sched *sched, char *out, size_t size);
 

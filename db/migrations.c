@@ -25,8 +25,8 @@ static const char STEP_1[] =
     " wafer TEXT, x INTEGER, y INTEGER, UNIQUE(type, serial)) STRICT;"
     "CREATE TABLE run("
     " id INTEGER PRIMARY KEY, ulid TEXT NOT NULL UNIQUE, campaign TEXT NOT NULL, plan_hash TEXT NOT NULL,"
-    " state TEXT NOT NULL CHECK(state IN ('queued','running','paused','hold','done','stopped','aborted','estop',"
-    "'tripped','failed','interrupted')),"
+    " state TEXT NOT NULL CHECK(state IN ('queued','validating','running','pausing','paused','held','stopping',"
+    "'interrupted','resumed','done','stopped','aborted','estop','tripped','failed')),"
     " code TEXT NOT NULL DEFAULT 'ok', message TEXT NOT NULL DEFAULT '',"
     " bench_id INTEGER NOT NULL REFERENCES bench, socket TEXT NOT NULL, chip_id INTEGER NOT NULL REFERENCES chip,"
     " backend TEXT NOT NULL, operator TEXT NOT NULL, tags TEXT NOT NULL, notes TEXT NOT NULL DEFAULT '',"
@@ -101,9 +101,14 @@ static const char STEP_1[] =
     " sum(s.label = s.prediction) AS correct, avg(s.label = s.prediction) AS accuracy"
     " FROM verdict v JOIN run r ON r.id = v.run_id JOIN cell c ON c.id = v.cell_id"
     " JOIN sample s ON s.id BETWEEN v.attempt_id << 24 AND (v.attempt_id << 24) + 16777215 GROUP BY v.cell_id;";
+/* Every state that a run has been in, in order; run.state is the last of them. */
+static const char STEP_2[] =
+    "CREATE TABLE run_state(id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES run, state TEXT NOT NULL,"
+    " wall_ns INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '') STRICT;"
+    "CREATE INDEX run_state_run ON run_state(run_id);";
 /* clang-format on */
 
-static const char *const STEPS[] = { STEP_1 };
+static const char *const STEPS[] = { STEP_1, STEP_2 };
 enum { NEWEST = sizeof STEPS / sizeof STEPS[0] };
 
 int migrations_newest(void)

@@ -39,7 +39,7 @@ struct recorder_call {
     int64_t run_id;
     int code;
     struct error err;
-    bool done;
+    bool done, continued;
 };
 
 struct recorder_state {
@@ -71,6 +71,7 @@ struct recorder {
     uint64_t put, durable; /* entries ever put; entries on disk */
     int acks_waiting, rooms_waiting;
     bool idle, closing, run_open;
+    int run_state;     /* enum run_state of the open run, as far as its producers have said */
     bool refuse_waits; /* nobody waits while `health` is PAUSED */
     struct recorder_health health;
     int64_t next_calibration;

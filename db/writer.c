@@ -96,7 +96,12 @@ int writer_open(struct store *store, struct writer **ret_writer, struct error *e
     if (code == 0)
         code = sql_exec(
             w->db,
-            "UPDATE run SET state = 'interrupted' WHERE state IN ('queued', 'running', 'paused', 'hold')",
+            "BEGIN IMMEDIATE;"
+            "INSERT INTO run_state(run_id, state, wall_ns, reason) SELECT id, 'interrupted',"
+            " CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000, 'its daemon ended'"
+            " FROM run WHERE end_wall_ns IS NULL AND state <> 'interrupted';"
+            "UPDATE run SET state = 'interrupted' WHERE end_wall_ns IS NULL;"
+            "COMMIT",
             err);
     if (code != 0) {
         writer_close(w);
@@ -280,11 +285,23 @@ int writer_run_check(struct writer *w, const struct record_run *run, struct erro
         sql_reset(stmt);
         return code;
     }
+    if (strcmp(sql_col_text(stmt, 4), "interrupted") != 0) {
+        code = error_set(err, ERR_CONFLICT, "run %s has ended (%s): it cannot be continued", run->ulid,
+                         sql_col_text(stmt, 4));
+        sql_reset(stmt);
+        return code;
+    }
     w->place.run_id = sql_col_int(stmt, 0);
     w->place.chip_id = sql_col_int(stmt, 2);
     w->place.bench_id = sql_col_int(stmt, 3);
     code = sql_step(stmt, err);
     return code < 0 ? code : 0;
+}
+
+static int add_state(struct writer *w, const char *state, int64_t wall_ns, const char *reason,
+                     struct error *err)
+{
+    return sql_run(w->stmt[RUN_STATE_ADD], err, "ltlt", w->place.run_id, state, wall_ns, reason);
 }
 
 int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *ret_id, struct error *err)
@@ -296,6 +313,8 @@ int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *re
     w->place.last_cell_id = 0;
     code = w->place.continued ? sql_run(w->stmt[RUN_CONTINUE], err, "l", w->place.run_id)
                               : insert_run(w, run, err);
+    if (code == 0)
+        code = add_state(w, w->place.continued ? "resumed" : "running", run->wall_ns, "", err);
     if (code != 0)
         return code;
     snprintf(w->place.ulid, sizeof w->place.ulid, "%s", run->ulid);
@@ -348,6 +367,8 @@ int writer_run_end(struct writer *w, const char *state, int code_of_run, const c
     if (code == 0)
         code = sql_run(w->stmt[RUN_END], err, "tttlll", state, error_name(code_of_run), message, time_ns,
                        wall_ns, w->place.run_id);
+    if (code == 0)
+        code = add_state(w, state, wall_ns, message, err);
     w->place.run_id = w->place.chip_id = w->place.bench_id = 0;
     w->place.current = (struct current){ 0 };
     w->place.last_cell_id = 0;
@@ -355,9 +376,17 @@ int writer_run_end(struct writer *w, const char *state, int code_of_run, const c
     return code;
 }
 
-int writer_run_state(struct writer *w, const char *state, struct error *err)
+int writer_run_state(struct writer *w, const char *state, const char *reason, int64_t wall_ns,
+                     struct error *err)
 {
-    return sql_run(w->stmt[RUN_STATE], err, "tl", state, w->place.run_id);
+    int code = sql_run(w->stmt[RUN_STATE], err, "tl", state, w->place.run_id);
+
+    return code == 0 ? add_state(w, state, wall_ns, reason, err) : code;
+}
+
+bool writer_run_continued(const struct writer *w)
+{
+    return w->place.continued;
 }
 
 int writer_annotate(struct writer *w, const char *ulid, const char *notes, const char *tags,
@@ -431,13 +460,22 @@ int writer_cell(struct writer *w, const struct record_cell *cell, struct error *
     return code != 0 || id != 0 ? code : insert_cell(w, cell, err);
 }
 
+/* An attempt that a dead daemon left unfinished is gone on with: its samples stay, each being acknowledged by
+ * itself; what else was measured for it is measured again, so that nothing stands there twice. */
+static int drop_unfinished(struct writer *w, struct error *err)
+{
+    int code = sql_run(w->stmt[ATTEMPT_READINGS_DROP], err, "l", w->place.current.id);
+
+    return code == 0 ? sql_run(w->stmt[ATTEMPT_TENSORS_DROP], err, "l", w->place.current.id) : code;
+}
+
 /* Makes (step, cell, number) the current attempt, with its row unwritten when it does not exist yet. */
 static int enter(struct writer *w, int step, int cell, int number, int64_t begin_ns, bool create,
                  struct error *err)
 {
     struct current *now = &w->place.current;
     int64_t cell_id = 0, first;
-    bool exists = false;
+    bool exists = false, open = false;
     int code = write_current(w, err);
 
     if (code == 0)
@@ -457,6 +495,7 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
         if (code == 0)
             code = sql_step(w->stmt[ATTEMPT_FIND], err);
         exists = code == 1;
+        open = exists && sql_col_null(w->stmt[ATTEMPT_FIND], 1);
         if (exists)
             now->begin_ns = sql_col_int(w->stmt[ATTEMPT_FIND], 0);
         sql_reset(w->stmt[ATTEMPT_FIND]);
@@ -471,6 +510,8 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
     if (!exists)
         return 0;
     code = write_readings(w, err);
+    if (code == 0 && open && create)
+        return drop_unfinished(w, err);
     if (code == 0)
         code = sql_bind(w->stmt[READING_LAST], err, "ll", first, first | ((1 << ROW_SHIFT) - 1));
     if (code == 0)

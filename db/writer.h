@@ -25,7 +25,10 @@ int writer_run_check(struct writer *writer, const struct record_run *run, struct
 int writer_run_begin(struct writer *writer, const struct record_run *run, int64_t *ret_id, struct error *err);
 int writer_run_end(struct writer *writer, const char *state, int code, const char *message, int64_t time_ns,
                    int64_t wall_ns, struct error *err);
-int writer_run_state(struct writer *writer, const char *state, struct error *err);
+int writer_run_state(struct writer *writer, const char *state, const char *reason, int64_t wall_ns,
+                     struct error *err);
+/* Had the current run been begun before? */
+bool writer_run_continued(const struct writer *writer);
 int writer_annotate(struct writer *writer, const char *ulid, const char *notes, const char *tags,
                     struct error *err);
 int writer_step(struct writer *writer, const struct record_step *step, struct error *err);

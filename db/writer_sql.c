@@ -24,7 +24,7 @@ const char *const WRITER_SQL[STATEMENT_COUNT] = {
                    "clock, simulated,"
                    " begin_time_ns, begin_wall_ns)"
                    " VALUES(?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [RUN_CONTINUE] = "UPDATE run SET state = 'running', code = 'ok', message = '', end_time_ns = NULL,"
+    [RUN_CONTINUE] = "UPDATE run SET state = 'resumed', code = 'ok', message = '', end_time_ns = NULL,"
                      " end_wall_ns = NULL, points = NULL WHERE id = ?",
     [RUN_END] = "WITH v AS MATERIALIZED (SELECT verdict, count(*) AS n, sum(attempts) AS a FROM verdict "
                 "WHERE run_id = ?6"
@@ -36,6 +36,7 @@ const char *const WRITER_SQL[STATEMENT_COUNT] = {
                 " WHERE id = ?6",
     [RUN_CHIP] = "UPDATE run SET chip_id = ? WHERE id = ?",
     [RUN_STATE] = "UPDATE run SET state = ? WHERE id = ?",
+    [RUN_STATE_ADD] = "INSERT INTO run_state(run_id, state, wall_ns, reason) VALUES(?, ?, ?, ?)",
     [RUN_ANNOTATE] =
         "UPDATE run SET notes = coalesce(?, notes), tags = coalesce(?, tags) WHERE ulid = ? RETURNING id",
     [BENCH_ID] = "INSERT INTO bench(name) VALUES(?) ON CONFLICT(name) DO UPDATE SET name = name RETURNING id",
@@ -56,7 +57,9 @@ const char *const WRITER_SQL[STATEMENT_COUNT] = {
         " host_ns = excluded.host_ns",
     [ATTEMPT_END] =
         "UPDATE attempt SET verdict = ?, code = ?, message = ?, end_time_ns = ?, host_ns = ? WHERE id = ?",
-    [ATTEMPT_FIND] = "SELECT begin_time_ns FROM attempt WHERE id = ?",
+    [ATTEMPT_FIND] = "SELECT begin_time_ns, end_time_ns FROM attempt WHERE id = ?",
+    [ATTEMPT_READINGS_DROP] = "DELETE FROM reading WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 16777215",
+    [ATTEMPT_TENSORS_DROP] = "DELETE FROM tensor WHERE attempt_id = ?",
     [READING_LAST] = "SELECT max(id) FROM reading WHERE id BETWEEN ? AND ?",
     [CHANNEL_ID] = "INSERT INTO channel(name, instrument, unit) VALUES(?, ?, ?)"
                    " ON CONFLICT(name, instrument, unit) DO UPDATE SET name = name RETURNING id",

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sweeps/pause.h"
 #include "sweeps/runner.h"
 #include "sweeps/strategy.h"
+#include "sweeps/takeover.h"
 
 /* Predictions that are kept in memory for comparisons within a run; beyond that only scores are kept. */
 #define KEEP_BYTES_MAX (64u << 20)
@@ -93,23 +95,6 @@ static int allocate_outcomes(struct run *run, struct error *err)
             return error_set(err, ERR_MEMORY, "no memory for the predictions of %d samples", samples);
     }
     return 0;
-}
-
-/* What an interrupted run had finished is taken over; its points are not measured again. */
-static void take_over(struct run *run)
-{
-    for (int i = 0; i < run->context->done_count; i++) {
-        const struct run_done *done = &run->context->done[i];
-        if (done->step < 0 || done->step >= run->plan->step_count)
-            continue;
-        const struct plan_step *step = &run->plan->step[done->step];
-        if (done->cell < 0 || done->cell >= step->cell_count)
-            continue;
-        struct run_outcome *outcome = &run->outcome[step->first_cell + done->cell];
-        outcome->attempts = done->attempts;
-        outcome->verdict = done->verdict;
-        outcome->judged.value[QUANTITY_ACCURACY] = done->accuracy;
-    }
 }
 
 /* ---- Points ---- */
@@ -210,6 +195,7 @@ static int run_point(struct run *run, struct run_point *point, struct error *err
 
         point->attempt++;
         int code = try_point(run, point, &detail);
+        point->open = NULL;
         if (code == 0)
             return 0;
         int next = after_failure(run, point, code, &detail);
@@ -298,7 +284,12 @@ static int run_cells(struct run *run, int step, struct error *err)
     int rc =
         verdict != NULL ? record_skips(run, step, err) : error_set(err, ERR_MEMORY, "no memory for a sweep");
 
+    if (rc == 0)
+        rc = takeover_restore(run, step, err);
     while (rc == 0 && !runner_stopping(run)) {
+        rc = pause_here(run, err);
+        if (rc < 0 || runner_stopping(run))
+            break;
         gather_verdicts(run, planned, verdict);
         int index = strategy_next(run->plan, planned, verdict);
         if (index == STRATEGY_DONE)
@@ -309,7 +300,11 @@ static int run_cells(struct run *run, int step, struct error *err)
                                    .cell = &run->plan->cell[cell_index],
                                    .cell_index = cell_index,
                                    .attempt = run->outcome[cell_index].attempts,
-                                   .outcome = &run->outcome[cell_index] };
+                                   .outcome = &run->outcome[cell_index],
+                                   .open = run->outcome[cell_index].open };
+        if (point.open != NULL)
+            point.attempt--; /* goes on in the attempt that was interrupted */
+        run->outcome[cell_index].open = NULL;
         rc = record_cell(run, point.cell, err);
         if (rc == 0)
             rc = run_point(run, &point, err);
@@ -346,6 +341,8 @@ static int run_step(struct run *run, int index, struct error *err)
     const struct step_type *type = step_type_of(planned->step->kind);
     struct error end_err = { 0 };
 
+    if (takeover_skips(run, index))
+        return 0;
     run->progress.step = index;
     run->progress.step_kind = type->name;
     run->progress.step_name = planned->step->name;
@@ -353,8 +350,10 @@ static int run_step(struct run *run, int index, struct error *err)
     run->progress.point_count = planned->cell_count;
     runner_progress(run, 0);
 
-    int rc = record_step(run, index, false, 0, err);
-    if (rc < 0)
+    int rc = pause_here(run, err);
+    if (rc == 0)
+        rc = record_step(run, index, false, 0, err);
+    if (rc < 0 || runner_stopping(run))
         return rc;
     if (type->makes_point) {
         rc = run_cells(run, index, err);
@@ -380,20 +379,24 @@ static int run_step(struct run *run, int index, struct error *err)
 
 static const char *state_of(const struct run *run, int code, const struct error *err)
 {
-    bool abort = run->context->command != NULL && atomic_load(run->context->command) == RUN_ABORT;
-    bool estop = run->context->command != NULL && atomic_load(run->context->command) == RUN_ESTOP;
+    int command = run->context->command != NULL ? atomic_load(run->context->command) : RUN_GO;
 
-    /* Cut without an abort of ours: somebody has asked the keeper for the safe state. */
-    if (code == ERR_CANCELLED)
-        return abort ? "aborted" : "estop";
+    /* Cut without a word of ours: somebody has asked the keeper for the safe state. */
+    if (code == ERR_CANCELLED && command < RUN_ABORT)
+        return "estop";
     /* The keeper's latch says so, whoever pulled it. */
     if (code == ERR_TRIPPED && err != NULL && strstr(err->message, "emergency stop") != NULL)
         return "estop";
     if (code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
-    if (code < 0)
+    if (code < 0 && code != ERR_CANCELLED)
         return "failed";
-    return estop ? "estop" : abort ? "aborted" : runner_stopping(run) ? "stopped" : "done";
+    static const char *const ends[] = { [RUN_GO] = "done",
+                                        [RUN_STOP] = "stopped",
+                                        [RUN_ABORT] = "aborted",
+                                        [RUN_ESTOP] = "estop",
+                                        [RUN_HALT] = "interrupted" };
+    return ends[command];
 }
 
 /* Outputs first, whatever came before; an abort's cut must not cut the power-down. */
@@ -490,11 +493,7 @@ int run_execute(const struct run_context *context, struct run_result *ret_result
     if (run == NULL)
         return ret_result->code = error_set(err, ERR_MEMORY, "no memory for a run");
 
-    int rc = allocate_outcomes(run, &detail);
-    if (rc == 0 && run->has_bench)
-        rc = power_init(&run->power, run->profile, context->bench_file, context->client, &detail);
-    if (rc == 0)
-        rc = begin_record(run, &detail);
+    int rc = begin_record(run, &detail);
     if (rc < 0) { /* nothing was energised and nothing can be recorded */
         ret_result->code = rc;
         release(run);
@@ -502,7 +501,12 @@ int run_execute(const struct run_context *context, struct run_result *ret_result
             *err = detail;
         return rc;
     }
-    take_over(run);
+    rc = allocate_outcomes(run, &detail);
+    if (run->has_bench && rc == 0)
+        rc = power_init(&run->power, run->profile, context->bench_file, context->client, &detail);
+    run->has_bench = run->has_bench && rc == 0;
+    if (rc == 0)
+        rc = takeover_begin(run, &detail);
     for (int i = 0; i < run->plan->step_count && rc == 0 && !runner_stopping(run); i++)
         rc = run_step(run, i, &detail);
     if (rc == 0)
@@ -511,5 +515,22 @@ int run_execute(const struct run_context *context, struct run_result *ret_result
     release(run);
     if (rc < 0 && err != NULL)
         *err = detail;
+    return rc;
+}
+
+int run_record_failure(const struct run_context *context, const struct error *why, struct error *err)
+{
+    struct run_result result = { .state = "failed" };
+    struct run *run = create(context, &result);
+
+    if (run == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for a run");
+    int rc = begin_record(run, err);
+    if (rc == 0)
+        rc = run->sink->run_end(run->sink->context, result.state, why->code, why->message, runner_now(run),
+                                err);
+    if (rc == 0)
+        rc = run->sink->ack(run->sink->context, err);
+    release(run);
     return rc;
 }

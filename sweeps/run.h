@@ -16,7 +16,17 @@ enum { RUN_ROW_MAX = 160, RUN_STATE_MAX = 24 };
 
 /* Word that other threads write: the runner looks at it between batches of samples and between points. For
  * ABORT and ESTOP also call bench_client_cancel(client, true), which cuts what is under way. */
-enum run_command { RUN_GO, RUN_STOP, RUN_ABORT, RUN_ESTOP };
+enum run_command {
+    RUN_GO,
+    RUN_STOP,
+    RUN_ABORT,
+    RUN_HALT /* as ABORT, but the run is to be resumed later */,
+    RUN_ESTOP
+};
+/* A second word: the runner looks at it between points. DARK: with the rails down, and up again afterwards.
+ * The run itself writes HELD when its error policy wants a person; GO on it means that the person has looked.
+ */
+enum run_pause { RUN_PAUSE_GO, RUN_PAUSE_LIT, RUN_PAUSE_DARK, RUN_PAUSE_HELD };
 
 /* Passed to the progress callback, in the runner's thread; borrowed for the call. */
 struct run_progress {
@@ -33,10 +43,32 @@ struct run_progress {
 };
 typedef void (*run_progress_fn)(void *context, const struct run_progress *progress);
 
-/* What an interrupted run has recorded of one point: the run does not measure it again. */
+/* What an interrupted run has recorded of one point; all but attempts is of its last attempt. */
 struct run_done {
     int step, cell, attempts, verdict;
-    double accuracy; /* NaN when unknown */
+    bool open;   /* that attempt began and did not end: the point goes on in it */
+    int samples; /* acknowledged in it: they are not measured again */
+    int64_t key; /* for the history's own use */
+};
+struct judged;
+typedef void (*run_calibration_fn)(void *context, int64_t id, const char *key, const double *coefficient,
+                                   int count);
+
+/* The record of an interrupted run, which the run takes over and continues. */
+struct run_history {
+    void *context;
+    const struct run_done *done;
+    int done_count;
+    uint64_t steps_ended;    /* bit n: step n has ended without an error */
+    const char *chip_serial; /* the die that it was about, "" unknown */
+    const char *details;     /* JSON for the event that says so */
+    int (*values)(void *context, const struct run_done *done, struct judged *values, struct error *err);
+    /* Samples 0..max-1 of a point; outputs are not filled. */
+    int (*samples)(void *context, const struct run_done *done, struct record_sample *ret_sample, int max,
+                   int *ret_count, struct error *err);
+    /* What its calibrations stored, oldest first. */
+    int (*calibrations)(void *context, const char *kind, run_calibration_fn each, void *each_context,
+                        struct error *err);
 };
 
 struct run_context {
@@ -53,16 +85,16 @@ struct run_context {
     struct bench_client *client; /* the runner's own; NULL with the reference */
     const struct record_sink *sink;
     _Atomic int *command; /* enum run_command */
+    _Atomic int *pause;   /* enum run_pause; NULL: never paused, and never held */
     run_progress_fn progress;
     void *progress_context;
 
     const char *ulid, *operator_name, *tags, *build, *bench_json,
-        *chip_json;              /* for the record; "" where none */
-    const struct run_done *done; /* of an interrupted run, or NULL */
-    int done_count;
+        *chip_json;                    /* for the record; "" where none */
+    const struct run_history *history; /* of an interrupted run, or NULL */
 };
 
-/* How it ended. state: "done", "failed", "stopped", "aborted", "tripped", "estop". */
+/* How it ended. state: "done", "failed", "stopped", "aborted", "tripped", "estop", "interrupted". */
 struct run_result {
     char state[RUN_STATE_MAX];
     char chip_serial[CAMPAIGN_NAME_MAX]; /* die as it identified itself, or "" */
@@ -75,5 +107,7 @@ struct run_result {
 
 /* Returns 0 when the plan ran to its end, else the error that ended it; *ret_result is always filled. */
 int run_execute(const struct run_context *context, struct run_result *ret_result, struct error *err);
+/* A run that cannot even start leaves a record with its reason: client and bench may be NULL. */
+int run_record_failure(const struct run_context *context, const struct error *why, struct error *err);
 
 #endif

@@ -409,27 +409,37 @@ int runner_write_trims(struct run *run, struct error *err)
     return 0;
 }
 
-int runner_recover(struct run *run, struct error *err)
+int runner_go_dark(struct run *run, struct run_dark *state, struct error *err)
 {
-    double target_v[PROFILE_RAILS_MAX];
-    struct adc_config adc = run->adc;
-    int network = run->network;
+    *state = (struct run_dark){ .was_up = run->has_bench && run->power.up,
+                                .adc = run->adc,
+                                .network = run->network };
+    memcpy(state->target_v, run->power.set_v, sizeof state->target_v);
+    return run->has_bench ? runner_power_down(run, false, err) : 0;
+}
 
-    if (!run->has_bench)
+int runner_relight(struct run *run, const struct run_dark *state, struct error *err)
+{
+    if (!state->was_up)
         return 0;
-    memcpy(target_v, run->power.set_v, sizeof target_v);
-    int rc = runner_event(run, "recover", NULL, err, "power cycle");
-    if (rc == 0)
-        rc = runner_power_down(run, false, err);
-    if (rc == 0)
-        rc = runner_power_up(run, target_v, err);
+    int rc = runner_power_up(run, state->target_v, err);
     if (rc == 0)
         rc = runner_identify_chip(run, err);
     if (rc == 0 && run->calibration.valid)
         rc = runner_write_trims(run, err);
-    if (rc == 0 && network >= 0)
-        rc = runner_load(run, CAMPAIGN_CHIP, network, &adc, err);
+    if (rc == 0 && state->network >= 0)
+        rc = runner_load(run, CAMPAIGN_CHIP, state->network, &state->adc, err);
     return rc;
+}
+
+int runner_recover(struct run *run, struct error *err)
+{
+    struct run_dark state;
+
+    int rc = runner_event(run, "recover", NULL, err, "power cycle");
+    if (rc == 0)
+        rc = runner_go_dark(run, &state, err);
+    return rc == 0 ? runner_relight(run, &state, err) : rc;
 }
 
 static void axis_targets(const struct run *run, const struct campaign_axis *axis, double value,

@@ -20,8 +20,9 @@ enum { RUNNER_CHANNEL_MAX = 64, RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CON
 struct run_outcome {
     int verdict, attempts;
     struct judged judged;
-    int dataset, count;  /* samples behind predictions */
-    int16_t *prediction; /* [count], NULL where the step infers nothing */
+    int dataset, count;          /* samples behind predictions */
+    int16_t *prediction;         /* [count], NULL where the step infers nothing */
+    const struct run_done *open; /* the attempt that an interrupted run left open, or NULL */
 };
 
 /* Trims that a calibration has written, so that a power cycle can write them again; and where it is valid. */
@@ -77,6 +78,7 @@ struct run_point {
     int attempt;
     int verdict; /* set by the step; PASS when it does not */
     struct run_outcome *outcome;
+    const struct run_done *open; /* this attempt began in an interrupted run, or NULL */
 };
 
 int64_t runner_now(const struct run *run);
@@ -118,6 +120,15 @@ struct backend *runner_backend(struct run *run, int backend);
 void runner_close_backends(struct run *run);
 /* Power cycle, identity, trims and network as they were; rails at the voltages that were set. */
 int runner_recover(struct run *run, struct error *err);
+/* The same in two halves, with a person's time between them: what was in force goes into *state. */
+struct run_dark {
+    bool was_up;
+    double target_v[PROFILE_RAILS_MAX];
+    struct adc_config adc;
+    int network;
+};
+int runner_go_dark(struct run *run, struct run_dark *state, struct error *err);
+int runner_relight(struct run *run, const struct run_dark *state, struct error *err);
 /* Writes the trims of the calibration in force. */
 int runner_write_trims(struct run *run, struct error *err);
 /* Puts the axis values of a cell in force. */

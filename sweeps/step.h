@@ -51,6 +51,11 @@ struct step_type {
      * its own. */
     void (*plan)(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost);
     int (*execute)(struct run *run, struct run_point *point, struct error *err);
+    /* What becomes of a step that an interrupted run had finished. Its points are not measured again; without
+     * points it is done again, for it puts something in force. */
+    bool once;     /* no: it leaves nothing in force */
+    bool verifies; /* measured again, as one more attempt, before the points that are left */
+    int (*restore)(struct run *run, struct error *err); /* puts in force what it had found, or NULL */
 };
 
 /* Never NULL for a valid kind. */

@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000 };
@@ -139,7 +140,7 @@ static int infer_all(struct run *run, struct run_point *point, struct backend *b
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
     struct inference result[BATCH_MAX];
 
-    for (int first = 0; first < accuracy->samples; first += accuracy->batch) {
+    for (int first = score->n; first < accuracy->samples; first += accuracy->batch) {
         int count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
         int rc = runner_check(run, err);
         if (rc == 0)
@@ -156,6 +157,29 @@ static int infer_all(struct run *run, struct run_point *point, struct backend *b
         runner_progress(run, count);
     }
     return 0;
+}
+
+/* The samples of this attempt that an interrupted run had recorded count as measured. */
+static int take_samples(struct run *run, struct run_point *point, struct score *score, struct error *err)
+{
+    const struct run_history *history = run->context->history;
+    int max = point->what->u.accuracy.samples, count = 0;
+
+    if (point->open == NULL || point->open->samples == 0)
+        return 0;
+    struct record_sample *sample = calloc((size_t)max, sizeof *sample);
+    if (sample == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for %d recorded samples", max);
+    int rc = history->samples(history->context, point->open, sample, max, &count, err);
+    for (int i = 0; i < count && rc == 0; i++) {
+        struct inference result = { .prediction = sample[i].prediction, .cycles = sample[i].cycles };
+        add_result(score, sample[i].label, &result);
+        if (point->outcome->prediction != NULL)
+            point->outcome->prediction[i] = sample[i].prediction;
+    }
+    free(sample);
+    runner_progress(run, count);
+    return rc;
 }
 
 /* Goes on inferring, without recording, until there has been enough activity for a power figure. */
@@ -200,10 +224,9 @@ static int record_score(struct run *run, struct run_point *point, const struct s
 }
 
 static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
-                          const struct dataset *dataset, int64_t t0_ns, struct error *err)
+                          const struct dataset *dataset, int64_t t0_ns, int64_t n, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
-    int64_t n = accuracy->samples;
 
     int rc =
         fill_window(run, backend, dataset, t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S), &n, err);
@@ -255,11 +278,14 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     struct backend *backend = runner_backend(run, which);
     int64_t t0_ns = runner_now(run);
     point->outcome->dataset = accuracy->dataset;
-    rc = infer_all(run, point, backend, dataset, &score, err);
+    rc = take_samples(run, point, &score, err);
+    int taken = score.n;
+    if (rc == 0)
+        rc = infer_all(run, point, backend, dataset, &score, err);
     if (rc == 0)
         rc = record_score(run, point, &score, err);
     if (rc == 0 && energy)
-        rc = measure_energy(run, point, backend, dataset, t0_ns, err);
+        rc = measure_energy(run, point, backend, dataset, t0_ns, accuracy->samples - taken, err);
     if (rc < 0)
         return rc;
     point->verdict = judge_limits(&point->outcome->judged, accuracy->limit, accuracy->limit_count);

@@ -15,10 +15,13 @@
 #include <string.h>
 
 enum { AVERAGE_MAX = 1023, ROUNDS_MAX = 8, FAILED_TEXT = 400 };
-#define SOURCE_LIMIT_A  0.001
-#define SOURCE_SETTLE_S 0.005
-#define METER_NPLC      10.0
-#define METER_RANGE_V   1.0
+/* Places in the list of coefficients that are read back when a run is resumed; docs/names.md has them all. */
+enum { COEFFICIENT_OFFSET_TRIM = 2, COEFFICIENT_GAIN_TRIM = 3, COEFFICIENTS = 7 };
+#define CALIBRATION_KIND "adc_trim"
+#define SOURCE_LIMIT_A   0.001
+#define SOURCE_SETTLE_S  0.005
+#define METER_NPLC       10.0
+#define METER_RANGE_V    1.0
 
 static const double default_levels[] = { -0.8, 0.0, 0.8 };
 
@@ -329,13 +332,13 @@ static int store_one(struct calibration *cal, int core, int n, int64_t *ret_id, 
 {
     const struct calibrate_fit *fit = &cal->fit[core][n];
     const struct run_calibration *trims = &cal->run->calibration;
-    double coefficient[] = { cal->first[core][n].offset_lsb,
-                             cal->first[core][n].gain,
-                             trims->offset[core][n],
-                             trims->gain[core][n],
-                             fit->offset_lsb,
-                             fit->u_offset_lsb,
-                             fit->gain };
+    double coefficient[COEFFICIENTS] = { cal->first[core][n].offset_lsb,
+                                         cal->first[core][n].gain,
+                                         trims->offset[core][n],
+                                         trims->gain[core][n],
+                                         fit->offset_lsb,
+                                         fit->u_offset_lsb,
+                                         fit->gain };
     char key[RECORD_TEXT_MAX], chain[RECORD_TEXT_MAX], channel[RECORD_NAME_MAX];
     char *raw = raw_text(cal, core, n);
 
@@ -344,10 +347,10 @@ static int store_one(struct calibration *cal, int core, int n, int64_t *ret_id, 
     key_text(cal, core, n, key, sizeof key);
     snprintf(chain, sizeof chain, "%s > %s", cal->source->name, cal->meter->name);
     struct record_calibration record = { .key = key,
-                                         .kind = "adc_trim",
+                                         .kind = CALIBRATION_KIND,
                                          .instrument_chain = chain,
                                          .coefficient = coefficient,
-                                         .coefficient_count = (int)(sizeof coefficient / sizeof *coefficient),
+                                         .coefficient_count = COEFFICIENTS,
                                          .raw_json = raw,
                                          .validity_s = cal->step->validity_s,
                                          .time_ns = runner_now(cal->run) };
@@ -474,11 +477,42 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     return rc;
 }
 
+static void take_trims(void *context, int64_t id, const char *key, const double *coefficient, int count)
+{
+    struct run_calibration *calibration = context;
+    const char *place = strstr(key, "/core="), *heat = strstr(key, "/temp=");
+    int core, converter, bits, gain;
+
+    if (count < COEFFICIENTS || place == NULL || heat == NULL ||
+        sscanf(place, "/core=%d/adc=%d/bits=%d/gain=%d", &core, &converter, &bits, &gain) != 4 || core < 0 ||
+        core >= RUNNER_CORES_MAX || converter < 0 || converter >= RUNNER_CONVERTERS_MAX)
+        return;
+    calibration->valid = true;
+    calibration->id = id;
+    calibration->temperature_c = strtod(heat + strlen("/temp="), NULL);
+    calibration->adc = (struct adc_config){ .bits = bits, .gain = gain };
+    calibration->offset[core][converter] = (int)coefficient[COEFFICIENT_OFFSET_TRIM];
+    calibration->gain[core][converter] = (int)coefficient[COEFFICIENT_GAIN_TRIM];
+}
+
+/* The trims that an interrupted run had found go back into the chip, which has lost its power since. */
+static int restore(struct run *run, struct error *err)
+{
+    const struct run_history *history = run->context->history;
+    int rc = history->calibrations(history->context, CALIBRATION_KIND, take_trims, &run->calibration, err);
+
+    if (rc < 0 || !run->calibration.valid)
+        return rc;
+    memcpy(run->calibration.rail_v, run->power.set_v, sizeof run->calibration.rail_v);
+    return runner_write_trims(run, err);
+}
+
 static const char *const keys[] = {
     "levels", "adc", "average", "rounds", "residual_lsb", "validity_s", NULL
 };
 const struct step_type step_calibrate_type = {
     .name = "calibrate",
+    .restore = restore,
     .needs = STEP_NEEDS_POWER | STEP_NEEDS_CHIP,
     .makes_point = true,
     .keys = keys,

@@ -75,6 +75,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
 static const char *const keys[] = { "a", "b", NULL };
 const struct step_type step_compare_type = {
     .name = "compare",
+    .once = true,
     .keys = keys,
     .parse = parse,
     .plan = plan,

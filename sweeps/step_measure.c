@@ -79,6 +79,7 @@ const struct step_type step_measure_type = {
 static const char *const wait_keys[] = { "seconds", NULL };
 const struct step_type step_wait_type = {
     .name = "wait",
+    .once = true,
     .needs = STEP_NEEDS_CHIP,
     .in_sweep = true,
     .keys = wait_keys,

@@ -153,6 +153,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
 static const char *const keys[] = { "published", "sweep", "where", NULL };
 const struct step_type step_report_type = {
     .name = "report",
+    .once = true,
     .keys = keys,
     .parse = parse,
     .plan = plan,

@@ -166,6 +166,7 @@ static const char *const golden_keys[] = { "dataset", "samples",       "agree_mi
                                            "k",       "outlier_share", "gain_share", NULL };
 const struct step_type step_golden_type = {
     .name = "golden",
+    .verifies = true,
     .needs = STEP_NEEDS_POWER | STEP_NEEDS_NETWORK | STEP_NEEDS_CHIP,
     .makes_point = true,
     .keys = golden_keys,

@@ -197,10 +197,24 @@ static int worse(int a, int b)
     return rank[a] >= rank[b] ? a : b;
 }
 
+/* Recorded samples of an open attempt say how far it came only when a single step of the cell makes some. */
+static bool samples_tell(const struct step_sweep *sweep)
+{
+    int makers = 0;
+
+    for (int i = 0; i < sweep->do_count; i++)
+        makers += sweep->step[i].kind == STEP_ACCURACY || sweep->step[i].kind == STEP_INFER ||
+                  sweep->step[i].kind == STEP_RECORD;
+    return makers == 1;
+}
+
 static int execute(struct run *run, struct run_point *point, struct error *err)
 {
     const struct step_sweep *sweep = &point->what->u.sweep;
     int verdict = VERDICT_PASS;
+
+    if (!samples_tell(sweep))
+        point->open = NULL;
 
     int rc = runner_apply(run, sweep, point->cell, err);
     for (int i = 0; i < sweep->do_count && rc == 0; i++) {

@@ -186,6 +186,8 @@ struct record_sink {
     int (*trace)(void *context, const struct record_trace *trace, struct error *err);
     int (*event)(void *context, const struct record_event *event, struct error *err);
     int (*ack)(void *context, struct error *err);
+    /* The run goes on in another state ("running", "paused", "held"); `why` for people. NULL: not kept. */
+    int (*state)(void *context, const char *state, const char *why, struct error *err);
 };
 
 #endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * resume: finds the run that a dead daemon left behind, makes it ready to run again, and answers the run's
+ * questions about what it had recorded. One owner at a time. */
+#ifndef DAEMON_RESUME_H
+#define DAEMON_RESUME_H
+
+#include "daemon/job.h"
+#include "db/resume.h"
+#include "sweeps/run.h"
+
+/* A run that has been resumed this often without recording anything in between is left alone: something in it
+ * kills the daemon, and each time costs the chip a power cycle. */
+enum { RESUME_FRUITLESS_MAX = 5 };
+
+struct resume {
+    struct query *query;
+    struct resume_run run;
+    struct resume_point *point;
+    struct run_done *done;
+    int count;
+    char details[96];
+    struct run_history history;
+};
+
+/* ERR_NOT_FOUND: there is nothing to resume. Any other failure says why the newest run, which was
+ * interrupted, cannot be: its files have changed, or it has been tried too often. */
+int resume_open(const char *db_path, struct resume **ret_resume, struct error *err);
+/* The same campaign, back end and seed give the same plan; a plan that has become another one is refused. */
+int resume_job(const struct resume *resume, const struct job_request *bench, struct job *ret_job,
+               struct error *err);
+void resume_close(struct resume *resume);
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * resume: an interrupted run, read back. */
+#include "db/resume.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/json.h"
+#include "db/query_internal.h"
+
+void resume_run_free(struct resume_run *run)
+{
+    free(run->campaign_json);
+    free(run->plan_hash);
+    free(run->backend);
+    free(run->operator_name);
+    free(run->tags);
+    free(run->chip_serial);
+    free(run->network_hash);
+    free(run->dataset_hash);
+    *run = (struct resume_run){ .id = 0 };
+}
+
+/* The campaign is the first half of the run's snapshot {"campaign":...,"plan":...}. */
+static char *campaign_of(const char *snapshot)
+{
+    cJSON *root = NULL;
+
+    if (json_parse(snapshot, strlen(snapshot), &root, NULL) != 0)
+        return NULL;
+    const cJSON *campaign = cJSON_GetObjectItemCaseSensitive(root, "campaign");
+    char *text = cJSON_IsObject(campaign) ? json_print(campaign, false) : NULL;
+    cJSON_Delete(root);
+    return text;
+}
+
+static int take_run(struct sqlite3_stmt *stmt, struct resume_run *ret_run, struct error *err)
+{
+    struct resume_run run = { .id = sql_col_int(stmt, 0) };
+    char **const text[] = { &run.plan_hash,   &run.backend,      &run.operator_name, &run.tags,
+                            &run.chip_serial, &run.network_hash, &run.dataset_hash };
+    bool complete = true;
+
+    snprintf(run.ulid, sizeof run.ulid, "%s", sql_col_text(stmt, 1));
+    run.seed = strtoull(sql_col_text(stmt, 2), NULL, 10);
+    run.campaign_json = campaign_of(sql_col_text(stmt, 3));
+    for (int i = 0; i < (int)(sizeof text / sizeof *text); i++) {
+        *text[i] = strdup(sql_col_text(stmt, 4 + i));
+        complete = complete && *text[i] != NULL;
+    }
+    if (!complete || run.campaign_json == NULL) {
+        int code = complete
+                       ? error_set(err, ERR_INVALID, "run %s: its campaign cannot be read back", run.ulid)
+                       : error_set(err, ERR_MEMORY, "no memory for run %s", run.ulid);
+        resume_run_free(&run);
+        return code;
+    }
+    *ret_run = run;
+    return 0;
+}
+
+int resume_find(struct query *query, struct resume_run *ret_run, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int code = query_select(query, &stmt, err,
+                            "SELECT r.id, r.ulid, r.seed, r.plan, r.plan_hash, r.backend, r.operator, r.tags,"
+                            " c.serial, r.network_hash, r.dataset_hash, r.state FROM run r"
+                            " JOIN chip c ON c.id = r.chip_id ORDER BY r.id DESC LIMIT 1",
+                            "");
+
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code == 1 && strcmp(sql_col_text(stmt, 11), "interrupted") == 0)
+        code = take_run(stmt, ret_run, err);
+    else if (code >= 0)
+        code = error_set(err, ERR_NOT_FOUND, "the newest run was not interrupted");
+    sql_finish(stmt);
+    return code;
+}
+
+static void take_point(struct sqlite3_stmt *stmt, struct resume_point *point)
+{
+    int verdict = verdict_from_name(sql_col_text(stmt, 3));
+
+    *point = (struct resume_point){ .step = (int)sql_col_int(stmt, 0),
+                                    .cell = (int)sql_col_int(stmt, 1),
+                                    .attempts = (int)sql_col_int(stmt, 2),
+                                    .verdict = verdict >= 0 ? verdict : VERDICT_NONE,
+                                    .open = sql_col_null(stmt, 4),
+                                    .attempt_id = sql_col_int(stmt, 5),
+                                    .samples = (int)sql_col_int(stmt, 6) };
+}
+
+int resume_points(struct query *query, const struct resume_run *run, struct resume_point **ret_point,
+                  int *ret_count, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    struct resume_point *list = NULL;
+    int count = 0, room = 0;
+    int code = query_select(
+        query, &stmt, err,
+        "SELECT v.step, v.cell, v.attempts, v.verdict, a.end_time_ns, v.attempt_id, coalesce((SELECT "
+        "max(s.id)"
+        " FROM sample s WHERE s.id BETWEEN v.attempt_id << 24 AND (v.attempt_id << 24) + 16777215) & "
+        "16777215,"
+        " -1) + 1 FROM verdict v JOIN attempt a ON a.id = v.attempt_id WHERE v.run_id = ? ORDER BY v.step,"
+        " v.cell",
+        "l", run->id);
+
+    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
+        if (count == room) {
+            room = room > 0 ? 2 * room : 64;
+            struct resume_point *more = realloc(list, (size_t)room * sizeof *more);
+            if (more == NULL) {
+                code = error_set(err, ERR_MEMORY, "no memory for the points of run %s", run->ulid);
+                break;
+            }
+            list = more;
+        }
+        take_point(stmt, &list[count++]);
+        code = 0;
+    }
+    sql_finish(stmt);
+    if (code < 0) {
+        free(list);
+        return code;
+    }
+    *ret_point = list;
+    *ret_count = count;
+    return 0;
+}
+
+int resume_steps(struct query *query, const struct resume_run *run, uint64_t *ret_steps, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    uint64_t steps = 0;
+    int code = query_select(
+        query, &stmt, err,
+        "SELECT step FROM step WHERE run_id = ? AND end_time_ns IS NOT NULL AND code = 'ok'", "l", run->id);
+
+    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
+        int64_t step = sql_col_int(stmt, 0);
+        if (step >= 0 && step < 64)
+            steps |= 1ull << step;
+        code = 0;
+    }
+    sql_finish(stmt);
+    if (code == 0)
+        *ret_steps = steps;
+    return code;
+}
+
+int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each, void *context,
+                  struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int code = query_select(query, &stmt, err,
+                            "SELECT ch.name, rd.value, rd.uncertainty FROM reading rd JOIN channel ch"
+                            " ON ch.id = rd.channel_id WHERE rd.id BETWEEN ?1 << 24 AND (?1 << 24) + 16777215"
+                            " ORDER BY rd.id",
+                            "l", attempt_id);
+
+    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
+        each(context, sql_col_text(stmt, 0), sql_col_double(stmt, 1), sql_col_double(stmt, 2));
+        code = 0;
+    }
+    sql_finish(stmt);
+    return code;
+}
+
+int resume_samples(struct query *query, int64_t attempt_id, struct record_sample *ret_sample, int max,
+                   int *ret_count, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int count = 0;
+    int code = query_select(query, &stmt, err,
+                            "SELECT position, sample, label, prediction, cycles, status FROM sample"
+                            " WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 16777215 ORDER BY id",
+                            "l", attempt_id);
+
+    while (code == 0 && count < max && (code = sql_step(stmt, err)) == 1) {
+        if (sql_col_int(stmt, 0) != count) {
+            code = error_set(err, ERR_INTERNAL, "sample %d of attempt %lld is missing", count,
+                             (long long)attempt_id);
+            break;
+        }
+        ret_sample[count++] = (struct record_sample){ .sample = (int32_t)sql_col_int(stmt, 1),
+                                                      .label = (int16_t)sql_col_int(stmt, 2),
+                                                      .prediction = (int16_t)sql_col_int(stmt, 3),
+                                                      .cycles = (uint32_t)sql_col_int(stmt, 4),
+                                                      .status = (uint16_t)sql_col_int(stmt, 5) };
+        code = 0;
+    }
+    sql_finish(stmt);
+    if (code < 0)
+        return code;
+    *ret_count = count;
+    return 0;
+}
+
+static int numbers_of(const char *text, double *value, int max)
+{
+    cJSON *list = NULL;
+    int count = 0;
+
+    if (json_parse(text, strlen(text), &list, NULL) != 0)
+        return 0;
+    for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item != NULL && count < max;
+         item = item->next)
+        value[count++] = cJSON_IsNumber(item) ? item->valuedouble : 0.0;
+    cJSON_Delete(list);
+    return count;
+}
+
+int resume_calibrations(struct query *query, const struct resume_run *run, const char *kind,
+                        resume_calibration_fn *each, void *context, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int code = query_select(query, &stmt, err,
+                            "SELECT id, key, coefficients FROM calibration WHERE run_id = ? AND kind = ?"
+                            " ORDER BY id",
+                            "lt", run->id, kind);
+
+    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
+        double value[RESUME_COEFFICIENTS_MAX];
+        int count = numbers_of(sql_col_text(stmt, 2), value, RESUME_COEFFICIENTS_MAX);
+
+        each(context, sql_col_int(stmt, 0), sql_col_text(stmt, 1), value, count);
+        code = 0;
+    }
+    sql_finish(stmt);
+    return code;
+}
+
+int resume_fruitless(struct query *query, const struct resume_run *run, const char *details, int *ret_count,
+                     struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int count = 0;
+    int code = query_select(query, &stmt, err,
+                            "SELECT coalesce(details, '') FROM event WHERE run_id = ? AND kind = 'resumed'"
+                            " ORDER BY id DESC LIMIT 100",
+                            "l", run->id);
+
+    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
+        if (strcmp(details, sql_col_text(stmt, 0)) != 0) {
+            code = 0;
+            break;
+        }
+        count++;
+        code = 0;
+    }
+    sql_finish(stmt);
+    if (code < 0)
+        return code;
+    *ret_count = count;
+    return 0;
+}

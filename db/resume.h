@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright the nightbench authors
+ *
+ * resume: what the store knows of a run that was interrupted, for whoever continues it. Read only. */
+#ifndef DB_RESUME_H
+#define DB_RESUME_H
+
+#include "daemon/base/record.h"
+#include "db/query.h"
+
+/* The run itself. Texts are malloc'ed: resume_run_free. */
+struct resume_run {
+    int64_t id;
+    char ulid[27];
+    char *campaign_json, *plan_hash, *backend, *operator_name, *tags, *chip_serial;
+    char *network_hash, *dataset_hash;
+    uint64_t seed;
+};
+
+/* One point that has an attempt; all are of its last one. */
+struct resume_point {
+    int step, cell, attempts, verdict;
+    bool open;   /* that attempt began and did not end */
+    int samples; /* recorded in it: the first that is missing */
+    int64_t attempt_id;
+};
+
+/* The newest run of the store, when it is one that was interrupted; else ERR_NOT_FOUND. */
+int resume_find(struct query *query, struct resume_run *ret_run, struct error *err);
+void resume_run_free(struct resume_run *run);
+/* Its points in the order of planning; *ret_point is malloc'ed. */
+int resume_points(struct query *query, const struct resume_run *run, struct resume_point **ret_point,
+                  int *ret_count, struct error *err);
+/* Bit n of *ret_steps: step n has ended without an error (n < 64). */
+int resume_steps(struct query *query, const struct resume_run *run, uint64_t *ret_steps, struct error *err);
+
+typedef void resume_value_fn(void *context, const char *channel, double value, double uncertainty);
+/* Scalars of an attempt, in the order in which they were recorded. */
+int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each, void *context,
+                  struct error *err);
+/* Samples 0..max-1 of an attempt, in order; *ret_count of them. Outputs are not read. */
+int resume_samples(struct query *query, int64_t attempt_id, struct record_sample *ret_sample, int max,
+                   int *ret_count, struct error *err);
+
+typedef void resume_calibration_fn(void *context, int64_t id, const char *key, const double *coefficient,
+                                   int count);
+enum { RESUME_COEFFICIENTS_MAX = 16 };
+/* Calibrations of one kind that the run recorded, oldest first. */
+int resume_calibrations(struct query *query, const struct resume_run *run, const char *kind,
+                        resume_calibration_fn *each, void *context, struct error *err);
+/* How many of the last times that the run was resumed it was where it is now: `details` says where, as the
+ * event of that does. */
+int resume_fruitless(struct query *query, const struct resume_run *run, const char *details, int *ret_count,
+                     struct error *err);
+
+#endif
