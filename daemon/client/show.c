@@ -19,7 +19,8 @@ enum {
     READINGS_SHOWN = 4,
     VALUE_DIGITS = 4,
     COUNT_DIGITS = 15,
-    DIGITS_MAX = 7
+    DIGITS_MAX = 7,
+    SPANS_MAX = 32
 };
 
 const char *show_text(const cJSON *tree, const char *name)
@@ -312,6 +313,66 @@ void show_problems(const cJSON *answer, FILE *out)
     }
 }
 
+/* What a step sets one rail to, over all its points. */
+struct span {
+    const cJSON *first;
+    double low_v, high_v;
+};
+
+static void add_span_row(const struct span *span, struct table *table)
+{
+    char step[CELL_TEXT], low[CELL_TEXT], high[CELL_TEXT], min[CELL_TEXT], max[CELL_TEXT], limit[CELL_TEXT];
+    char values[2 * CELL_TEXT + 8], allowed[2 * CELL_TEXT + 8];
+
+    text_engineering(span->low_v, "V", VALUE_DIGITS, low, sizeof low);
+    text_engineering(span->high_v, "V", VALUE_DIGITS, high, sizeof high);
+    text_engineering(show_number(span->first, "min_v"), "V", VALUE_DIGITS, min, sizeof min);
+    text_engineering(show_number(span->first, "max_v"), "V", VALUE_DIGITS, max, sizeof max);
+    text_engineering(show_number(span->first, "limit_a"), "A", VALUE_DIGITS, limit, sizeof limit);
+    bool one = span->low_v == span->high_v;
+    snprintf(values, sizeof values, "%s%s%s", low, one ? "" : " .. ", one ? "" : high);
+    snprintf(allowed, sizeof allowed, "%s .. %s", min, max);
+    table_row(table, (const char *const[]){ count_text(span->first, "step", step),
+                                            show_text(span->first, "rail"), values, allowed, limit });
+}
+
+/* Set-points come step by step; those of one step and rail are one row. */
+static void show_setpoints(const cJSON *setpoints, FILE *out)
+{
+    static const char *const heads[] = { ">STEP", "RAIL", "SET TO", "ALLOWED", ">LIMIT" };
+    struct span span[SPANS_MAX];
+    struct table table;
+    const cJSON *setpoint;
+    int count = 0;
+
+    table_init(&table, 5, heads);
+    cJSON_ArrayForEach(setpoint, setpoints)
+    {
+        double volt_v = show_number(setpoint, "volt_v");
+        int i = 0;
+
+        if (count == SPANS_MAX ||
+            (count > 0 && show_number(span[0].first, "step") != show_number(setpoint, "step"))) {
+            for (int k = 0; k < count; k++)
+                add_span_row(&span[k], &table);
+            count = 0;
+        }
+        while (i < count && strcmp(show_text(span[i].first, "rail"), show_text(setpoint, "rail")) != 0)
+            i++;
+        if (i == count)
+            span[count++] = (struct span){ setpoint, volt_v, volt_v };
+        span[i].low_v = fmin(span[i].low_v, volt_v);
+        span[i].high_v = fmax(span[i].high_v, volt_v);
+    }
+    for (int k = 0; k < count; k++)
+        add_span_row(&span[k], &table);
+    if (table.rows > 1) { /* more than its heads */
+        fputc('\n', out);
+        table_print(&table, out);
+    }
+    table_free(&table);
+}
+
 void show_plan(const cJSON *plan, FILE *out)
 {
     static const char *const heads[] = { ">STEP", "KIND", "NAME", ">POINTS", ">SKIPPED", ">TIME", ">BYTES" };
@@ -332,6 +393,7 @@ void show_plan(const cJSON *plan, FILE *out)
     }
     table_print(&table, out);
     table_free(&table);
+    show_setpoints(cJSON_GetObjectItemCaseSensitive(plan, "setpoints"), out);
     fprintf(out, "\n%s points, %s samples, about %s of bench time, about %s\n",
             count_text(plan, "points", points), count_text(plan, "samples", samples),
             duration_text(show_number(plan, "duration_s"), time),
