@@ -229,7 +229,5 @@ int profile_gain_code(const struct chip_profile *profile, int gain);
 bool profile_has_bits(const struct chip_profile *profile, int bits);
 /* Bytes of a memory by name, 0 when the chip has none. */
 uint32_t profile_memory_bytes(const struct chip_profile *profile, const char *name);
-/* "core", "io", "bias", "reference". */
-const char *profile_role_name(enum profile_role role);
 
 #endif

@@ -7,13 +7,6 @@
 
 #include "chip/profile.h"
 
-const char *profile_role_name(enum profile_role role)
-{
-    static const char *const names[] = { "core", "io", "bias", "reference" };
-
-    return (unsigned)role < sizeof names / sizeof *names ? names[role] : "unknown";
-}
-
 int profile_rail_index(const struct chip_profile *profile, const char *name)
 {
     for (int i = 0; i < profile->rail_count; i++) {

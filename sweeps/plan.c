@@ -298,24 +298,3 @@ cJSON *plan_json(const struct plan *plan)
     }
     return root;
 }
-
-int plan_text(const struct plan *plan, struct strbuf *out)
-{
-    char duration[32], bytes[32];
-
-    for (int i = 0; i < plan->step_count; i++) {
-        const struct plan_step *step = &plan->step[i];
-        strbuf_add(out, "%3d  %-10s %-28s %5d points  %s\n", i, campaign_step_kind_name(step->step->kind),
-                   step->step->name, step->cell_count,
-                   text_duration(step->duration_s, duration, sizeof duration));
-    }
-    strbuf_add(out, "%d points, %lld inferences, about %s and %s; plan %.12s\n", plan->cell_count,
-               (long long)plan->sample_count, text_duration(plan->duration_s, duration, sizeof duration),
-               text_bytes(plan->bytes, bytes, sizeof bytes), plan->hash);
-    for (int i = 0; i < plan->setpoint_count; i++) {
-        const struct plan_setpoint *setpoint = &plan->setpoint[i];
-        strbuf_add(out, "  step %2d  %-8s %+.3f V within %+.3f .. %+.3f V, at most %.4g A\n", setpoint->step,
-                   setpoint->rail, setpoint->volt_v, setpoint->min_v, setpoint->max_v, setpoint->limit_a);
-    }
-    return out->failed ? ERR_MEMORY : 0;
-}

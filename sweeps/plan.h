@@ -73,7 +73,5 @@ void plan_free(struct plan *plan);
 /* {"hash","steps":[{index,kind,name,points,skipped,duration_s,bytes}],"points","samples","duration_s","bytes","setpoints":[..]}.
  * The caller's: cJSON_Delete(). NULL when out of memory. */
 cJSON *plan_json(const struct plan *plan);
-/* The same for people, one line a step. */
-int plan_text(const struct plan *plan, struct strbuf *out);
 
 #endif

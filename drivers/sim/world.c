@@ -98,11 +98,6 @@ int world_net_index(const struct world_net *net)
     return net->index;
 }
 
-int world_net_count(const struct world *world)
-{
-    return world->net_n;
-}
-
 const char *world_net_name(const struct world_net *net)
 {
     return net->name;
@@ -175,11 +170,6 @@ void world_source_set(struct world *world, struct world_source *source,
     if (old.on != state->on)
         world_log(world, "output", source->instrument, channel, state->on);
     world_resolve(world);
-}
-
-struct world_source_state world_source_get(const struct world_source *source)
-{
-    return source->state;
 }
 
 /* With sense leads the terminals' drop is out of sight. */

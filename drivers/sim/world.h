@@ -40,7 +40,6 @@ int world_net_add(struct world *world, const struct world_net_options *options, 
                   struct error *err);
 struct world_net *world_net_find(struct world *world, const char *name); /* NULL when absent */
 int world_net_index(const struct world_net *net);
-int world_net_count(const struct world *world);
 const char *world_net_name(const struct world_net *net);
 /* Volts that the chip sees at its pins now: 0 with an open contact or an empty socket. */
 double world_volt(struct world *world, const struct world_net *net);
@@ -74,7 +73,6 @@ int world_source_add(struct world *world, const struct world_source_options *opt
 /* Puts a new state in force now; logs what changed. */
 void world_source_set(struct world *world, struct world_source *source,
                       const struct world_source_state *state);
-struct world_source_state world_source_get(const struct world_source *source);
 /* At its terminals (sense terminals with remote sense). */
 double world_source_volt(struct world *world, const struct world_source *source);
 double world_source_current(struct world *world, const struct world_source *source);
@@ -97,7 +95,6 @@ void world_touch(struct world *world);
 /* The bridge drives its pins at io_v, or releases them. Driving into an unpowered IO rail damages the chip.
  */
 void world_pins(struct world *world, const char *who, bool driven, double io_v);
-bool world_pins_driven(const struct world *world);
 double world_temperature(struct world *world); /* die, Celsius */
 void world_set_ambient(struct world *world, double celsius);
 /* Self-heating: kelvin per watt and time constant. 0 K/W switches it off. */

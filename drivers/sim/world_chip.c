@@ -176,11 +176,6 @@ void world_pins(struct world *world, const char *who, bool driven, double io_v)
         world->model->pins(world->chip, driven, io_v, world->t_ns);
 }
 
-bool world_pins_driven(const struct world *world)
-{
-    return world->pins_driven;
-}
-
 /* ---- The socket ---- */
 
 int world_chip_open(struct world *world, const struct chip_model *model, const struct chip_setup *setup,
