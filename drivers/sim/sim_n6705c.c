@@ -32,12 +32,15 @@ static void operation_query(struct scpi_call *call)
     }
 }
 
-/* Questionable condition: 1 over-voltage, 2 over-current [K]. */
+/* Questionable condition: 1 over-voltage, 2 over-current, 2048 put off by a protection that is not its own
+ * [K]. */
 static void questionable_query(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++) {
         const struct supply_channel *channel = supply_channel(call, i);
-        scpi_server_answer(call, "%d", (channel->ovp_tripped ? 1 : 0) | (channel->ocp_tripped ? 2 : 0));
+        scpi_server_answer(call, "%d",
+                           (channel->ovp_tripped ? 1 : 0) | (channel->ocp_tripped ? 2 : 0) |
+                               (channel->protected ? 2048 : 0));
     }
 }
 
@@ -87,6 +90,8 @@ static const struct scpi_command commands[] = {
     { "[SOURce]:VOLTage:PROTection:REMote[:POSitive][:LEVel]", supply_set_ovp, supply_get_ovp },
     { "[SOURce]:EMULation", set_emulation, emulation_query },
     { "[SOURce]:FUNCtion", set_function, function_query },
+    { "OUTPut:PROTection:WDOG[:STATe]", supply_set_watchdog, supply_get_watchdog },
+    { "OUTPut:PROTection:WDOG:DELay", supply_set_watchdog_delay, supply_get_watchdog_delay },
     { "STATus:OPERation:CONDition", NULL, operation_query },
     { "STATus:QUEStionable:CONDition", NULL, questionable_query },
     { "SYSTem:CHANnel:MODel", NULL, channel_model_query },
@@ -117,7 +122,9 @@ const struct sim_device_model sim_n6705c = {
     .name = "n6705c",
     .default_link = SIM_LINK_TCP,
     .clients_max = 1,
-    .ops = { .on_bytes = scpi_server_bytes, .on_close = scpi_server_gone, .on_reboot = scpi_server_reboot },
+    .ops = { .on_bytes = supply_watched_bytes,
+             .on_close = scpi_server_gone,
+             .on_reboot = scpi_server_reboot },
     .open = open_n6705c,
     .attach = scpi_server_attach,
     .close = supply_close,

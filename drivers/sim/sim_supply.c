@@ -60,10 +60,12 @@ void supply_reset(void *instrument)
         channel->set_a = channel->data->default_a;
         channel->ovp_v = channel->data->max_ovp_v;
         channel->ocp_delay_s = supply->data->ocp_delay_s;
-        channel->on = channel->ocp = channel->ovp_tripped = channel->ocp_tripped = channel->sense_external =
-            false;
+        channel->on = channel->ocp = channel->ovp_tripped = channel->ocp_tripped = channel->protected =
+            channel->sense_external = false;
         supply_apply(supply, channel);
     }
+    supply->watchdog.armed = false;
+    supply->watchdog.delay_s = 60;
 }
 
 static void draw_errors(struct supply *supply, int i)
@@ -261,7 +263,74 @@ void supply_get_ocp_tripped(struct scpi_call *call)
 void supply_clear(struct scpi_call *call)
 {
     for (int i = 0; i < call->channel_n; i++)
-        supply_channel(call, i)->ovp_tripped = supply_channel(call, i)->ocp_tripped = false;
+        supply_channel(call, i)->ovp_tripped = supply_channel(call, i)->ocp_tripped =
+            supply_channel(call, i)->protected = false;
+}
+
+/* ---- The I/O watchdog ---- */
+
+static int64_t watchdog_due_ns(const struct supply *supply)
+{
+    return supply->watchdog.heard_ns + (int64_t)(supply->watchdog.delay_s * 1e9);
+}
+
+static void on_watchdog(void *context, int64_t now_ns)
+{
+    struct supply *supply = context;
+    supply->watchdog.timer = 0;
+    if (!supply->watchdog.armed)
+        return;
+    if (now_ns < watchdog_due_ns(supply)) { /* fed meanwhile */
+        supply->watchdog.timer = sim_at(supply->server.loop, watchdog_due_ns(supply), on_watchdog, supply);
+        return;
+    }
+    supply->watchdog.armed = false;
+    for (int i = 0; i < supply->data->scpi.channels; i++) {
+        supply->channel[i].protected = true;
+        supply->channel[i].on = false;
+        supply_apply(supply, &supply->channel[i]);
+    }
+}
+
+static void feed(struct supply *supply)
+{
+    supply->watchdog.heard_ns = sim_now(supply->server.loop);
+    if (supply->watchdog.armed && !supply->watchdog.timer)
+        supply->watchdog.timer = sim_at(supply->server.loop, watchdog_due_ns(supply), on_watchdog, supply);
+}
+
+void supply_watched_bytes(void *instrument, int client, const uint8_t *bytes, size_t n)
+{
+    feed(instrument);
+    scpi_server_bytes(instrument, client, bytes, n);
+}
+
+void supply_set_watchdog(struct scpi_call *call)
+{
+    struct supply *supply = supply_of(call);
+    if (!scpi_server_boolean(call, 0, &supply->watchdog.armed))
+        return;
+    if (supply->watchdog.timer)
+        sim_cancel(supply->server.loop, supply->watchdog.timer);
+    supply->watchdog.timer = 0;
+    feed(supply);
+}
+
+void supply_get_watchdog(struct scpi_call *call)
+{
+    scpi_server_answer(call, "%d", supply_of(call)->watchdog.armed);
+}
+
+void supply_set_watchdog_delay(struct scpi_call *call)
+{
+    double value;
+    if (scpi_server_number(call, 0, 1, 3600, 60, &value))
+        supply_of(call)->watchdog.delay_s = value;
+}
+
+void supply_get_watchdog_delay(struct scpi_call *call)
+{
+    scpi_server_answer(call, "%d", (int)supply_of(call)->watchdog.delay_s);
 }
 
 void supply_set_output(struct scpi_call *call)
@@ -270,7 +339,8 @@ void supply_set_output(struct scpi_call *call)
     if (!scpi_server_boolean(call, 0, &on))
         return;
     for (int i = 0; on && i < call->channel_n; i++)
-        if (supply_channel(call, i)->ovp_tripped || supply_channel(call, i)->ocp_tripped) {
+        if (supply_channel(call, i)->ovp_tripped || supply_channel(call, i)->ocp_tripped ||
+            supply_channel(call, i)->protected) {
             scpi_server_error(call, -221); /* a tripped output wants OUTP:PROT:CLE first */
             return;
         }
