@@ -162,6 +162,11 @@ static int apply(struct sqlite3 *db, int step, struct error *err)
 
 int migrations_run(struct sqlite3 *db, struct error *err)
 {
+    return migrations_run_to(db, NEWEST, err);
+}
+
+int migrations_run_to(struct sqlite3 *db, int target, struct error *err)
+{
     int64_t application, version, objects = 0;
     int code = read_marks(db, &application, &version, err);
 
@@ -174,7 +179,7 @@ int migrations_run(struct sqlite3 *db, struct error *err)
         if (code != 0)
             return code;
     }
-    for (int step = (int)version; code == 0 && step < NEWEST; step++)
+    for (int step = (int)version; code == 0 && step < target; step++)
         code = apply(db, step, err);
     return code;
 }

@@ -510,7 +510,7 @@ static int enter(struct writer *w, int step, int cell, int number, int64_t begin
     if (!exists)
         return 0;
     code = write_readings(w, err);
-    if (code == 0 && open && create)
+    if (code == 0 && open && create && cell >= 0) /* that of a step or run has no end: its readings gather */
         return drop_unfinished(w, err);
     if (code == 0)
         code = sql_bind(w->stmt[READING_LAST], err, "ll", first, first | ((1 << ROW_SHIFT) - 1));

@@ -4,7 +4,6 @@
  * store_campaign: the run and its judge. */
 #include "tests/fault/store_campaign.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db/migrations.h"
 #include "db/recorder.h"
 #include "db/sql.h"
 #include "db/store.h"
@@ -289,6 +289,36 @@ int campaign_live(const struct campaign_life *life, struct disk_promise *promise
     pthread_mutex_destroy(&live.mutex);
     *promise = live.promise;
     return code == 0 ? closing : code;
+}
+
+int campaign_old_store(const char *db_path, int version, struct disk_log *log, struct disk_promise *promise,
+                       struct error *err)
+{
+    sqlite3 *db = NULL;
+    int code = 0;
+
+    if (sqlite3_open(db_path, &db) != SQLITE_OK)
+        code = sql_error(db, err, "an old store");
+    if (code == 0)
+        code = migrations_run_to(db, version, err);
+    if (code == 0)
+        code = sql_exec(
+            db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
+            "INSERT INTO bench(id, name) VALUES(1, 'sim');"
+            "INSERT INTO chip(id, type, serial) VALUES(1, 'adelia2', 'd7');"
+            "INSERT INTO run(id, ulid, campaign, plan_hash, state, bench_id, socket, chip_id, backend,"
+            " operator, tags, build, seed, network_hash, mapping_hash, dataset_hash, plan,"
+            " bench_snapshot, chip_snapshot, clock, simulated, begin_time_ns, begin_wall_ns)"
+            " VALUES(1, '" RUN_ULID "', 'torture', 'p1', 'interrupted', 1, 'A', 1, 'chip', 'eve', '',"
+            " 'old', '1', 'n1', 'm1', 's1', '{}', '{}', '{}', 'virtual', 1, 1000, 1); COMMIT",
+            err);
+    if (code == 0) {
+        promise->run = true;
+        disk_mark(log, promise);
+    }
+    sqlite3_close(db);
+    return code;
 }
 
 /* ---- The judge ---- */

@@ -26,6 +26,11 @@ struct campaign_life {
  * recorder's. */
 int campaign_live(const struct campaign_life *life, struct disk_promise *promise, struct error *err);
 
+/* A store as an older build has left it: schema `version`, the campaign's run interrupted before its first
+ * point. */
+int campaign_old_store(const char *db_path, int version, struct disk_log *log, struct disk_promise *promise,
+                       struct error *err);
+
 /* Opens the store as the daemon would and looks at every row. Returns 0 when everything that was promised is
  * there and everything that is there is right; else err says what is not: ERR_MISMATCH lost, others damaged.
  * `complete`: all points must be there, once. */

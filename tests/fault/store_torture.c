@@ -24,6 +24,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "db/migrations.h"
 #include "db/recorder.h"
 #include "tests/fault/disk_image.h"
 #include "tests/fault/store_campaign.h"
@@ -133,8 +134,9 @@ static void cut_share(const struct disk_log *log, int cuts, int worker, struct t
     disk_image_free(image);
 }
 
-/* Two lives in one record: the first dies between two points, the second ends the run. */
-static int record(struct disk_log *log, struct error *err)
+/* From an empty folder, or from a store of an older schema, then two lives: the first dies between two
+ * points, the second ends the run. */
+static int record(struct disk_log *log, int schema, struct error *err)
 {
     char folder[64], db[PATH_TEXT];
     struct disk_promise promise = { 0 };
@@ -145,7 +147,9 @@ static int record(struct disk_log *log, struct error *err)
     struct campaign_life life = {
         .db_path = db, .stop_after = CAMPAIGN_POINTS / 3, .log = log, .checkpoint = true
     };
-    int code = campaign_live(&life, &promise, err);
+    int code = schema == 0 ? 0 : campaign_old_store(db, schema, log, &promise, err);
+    if (code == 0)
+        code = campaign_live(&life, &promise, err);
     life.stop_after = 0;
     if (code == 0)
         code = campaign_live(&life, &promise, err);
@@ -153,7 +157,7 @@ static int record(struct disk_log *log, struct error *err)
     return code != 0 ? code : campaign_judge(db, &promise, true, err);
 }
 
-static int torture_power(int cuts, bool must_lose)
+static int torture_power(int cuts, int schema, bool must_lose)
 {
     struct disk_log *log = disk_log_new();
     struct tally *tally =
@@ -162,13 +166,14 @@ static int torture_power(int cuts, bool must_lose)
     int marks = 0, status, bad = 0;
     int64_t begin = clock_host_now();
 
-    if (record(log, &err) != 0) {
+    if (record(log, schema, &err) != 0) {
         printf("the campaign could not be recorded: %s\n", err.message);
         return 1;
     }
     for (int i = 0; i < log->ops; i++)
         marks += log->op[i].kind == DISK_MARK;
-    printf("recorded: %d operations on %d files, %d promises\n", log->ops - marks, log->files, marks);
+    printf("recorded from schema %d: %d operations on %d files, %d promises\n", schema, log->ops - marks,
+           log->files, marks);
     fflush(stdout);
     for (int worker = 0; worker < WORKERS; worker++) {
         if (fork() == 0) {
@@ -187,6 +192,16 @@ static int torture_power(int cuts, bool must_lose)
     if (must_lose)
         return bad == 0 && tally->damaged == 0 && tally->lost > 0 ? 0 : 1;
     return bad == 0 && tally->damaged == 0 && tally->lost == 0 && tally->cuts == cuts ? 0 : 1;
+}
+
+/* A store that is new, and one of every older schema. */
+static int every_schema(int cuts, bool must_lose)
+{
+    int schemas = migrations_newest(), rc = 0;
+
+    for (int schema = 0; rc == 0 && schema < schemas; schema++)
+        rc = torture_power((cuts + schemas - 1) / schemas, schema, must_lose);
+    return rc;
 }
 
 /* ---- The n-th operation fails ---- */
@@ -292,7 +307,7 @@ int main(int argc, char **argv)
         return 2;
     make_scratch();
     if (strcmp(what, "power") == 0 && argc > 2)
-        rc = torture_power(atoi(argv[2]), argc > 3 && strcmp(argv[3], "must-lose") == 0);
+        rc = every_schema(atoi(argv[2]), argc > 3 && strcmp(argv[3], "must-lose") == 0);
     else if (strcmp(what, "io") == 0 && argc > 2)
         rc = torture_sweep(&SWEEP_IO, atoi(argv[2]));
     else if (strcmp(what, "memory") == 0 && argc > 2)
