@@ -218,6 +218,24 @@ static int fake_stop(void *context, struct error *err)
     return rc;
 }
 
+static int fake_pause(void *context, bool dark, struct error *err)
+{
+    struct fake *fake = context;
+
+    (void)dark;
+    pthread_mutex_lock(&fake->lock);
+    bool busy = fake->busy;
+    pthread_mutex_unlock(&fake->lock);
+    return busy ? 0 : error_set(err, ERR_CONFLICT, "no run is under way");
+}
+
+static int fake_resume(void *context, char ret_ulid[ULID_TEXT], struct error *err)
+{
+    (void)context;
+    (void)ret_ulid;
+    return error_set(err, ERR_CONFLICT, "no run is paused");
+}
+
 static int fake_estop(void *context, const char *who, struct error *err)
 {
     (void)who;
@@ -445,6 +463,8 @@ int main(int argc, char **argv)
                                .check = fake_check,
                                .plan = fake_plan,
                                .start = fake_start,
+                               .pause = fake_pause,
+                               .resume = fake_resume,
                                .stop = fake_stop,
                                .abort = fake_stop,
                                .estop = fake_estop,
