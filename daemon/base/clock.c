@@ -380,6 +380,7 @@ int clock_link_open(struct clock_actor *actor, uint32_t key)
         atomic_store(&link->sent, 0);
         atomic_store(&link->received, 0);
         link->rank = actor->rank;
+        atomic_fetch_add(&link->opened, 1);
         atomic_store(&link->in_use, (uint32_t)actor->slot + 1);
         return i;
     }

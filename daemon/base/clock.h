@@ -32,7 +32,7 @@
 #define NS_PER_MS   1000000LL
 #define NS_PER_US   1000LL
 
-enum { CLOCK_ACTORS_MAX = 64, CLOCK_LINKS_MAX = 128, CLOCK_NAME_MAX = 32, CLOCK_PAGE_VERSION = 1 };
+enum { CLOCK_ACTORS_MAX = 64, CLOCK_LINKS_MAX = 128, CLOCK_NAME_MAX = 32, CLOCK_PAGE_VERSION = 2 };
 
 /* Fixed ranks: ties of equal virtual time are broken by rank, then by sequence. Ports take RANK_PORT + index.
  */
@@ -64,6 +64,7 @@ struct clock_page {
         _Atomic uint64_t sent;     /* bytes the actor has written */
         _Atomic uint64_t received; /* bytes the actor has read */
         int32_t rank;              /* of the owning actor: orders simultaneous commands */
+        _Atomic uint32_t opened;   /* how often: tells the next user of a slot from the one before */
     } link[CLOCK_LINKS_MAX];
 };
 

@@ -65,7 +65,8 @@ static void match(struct sim_loop *loop, struct client *client)
     if (client->page_link >= 0) {
         const struct clock_link *link = &loop->page->link[client->page_link];
         uint32_t owner = atomic_load(&link->in_use);
-        if (owner > 0 && owner <= CLOCK_ACTORS_MAX && atomic_load(&link->key) == client->key)
+        if (owner > 0 && owner <= CLOCK_ACTORS_MAX && atomic_load(&link->key) == client->key &&
+            atomic_load(&link->opened) == client->page_opened)
             return;
         client->page_link = -1;
         client->leaving_since_ns = clock_host_now();
@@ -76,6 +77,7 @@ static void match(struct sim_loop *loop, struct client *client)
         if (owner == 0 || owner > CLOCK_ACTORS_MAX || atomic_load(&link->key) != client->key)
             continue;
         client->page_link = i;
+        client->page_opened = atomic_load(&link->opened);
         client->rank = link->rank;
         client->received = client->in_n;
         client->sent = client->out_n;

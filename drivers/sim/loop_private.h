@@ -50,6 +50,7 @@ struct client {
     uint32_t generation, key;
     bool ended;              /* the other end has closed, but what it said last is not handled yet */
     int page_link;           /* slot in the clock page, -1: a third party */
+    uint32_t page_opened;    /* which user of that slot */
     int rank;                /* of the actor behind it */
     uint64_t received, sent; /* since it was matched */
     uint64_t burst;          /* received since the last hand-over */
