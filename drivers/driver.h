@@ -48,10 +48,10 @@ struct driver {
     /* After a cut or garbage: brings both ends to a message boundary. A failure makes the port reconnect. */
     int (*resync)(void *state, struct error *err);
     /* Tells an instrument that does not answer to switch a channel off (or to release its pins): it may still
-     * hear. No answer is looked at, so success says only that it was sent. state NULL: over a connection of its
-     * own. May be NULL. */
-    int (*off_unheard)(struct driver_config *config, const struct transport_env *env, void *state, int channel,
-                       struct error *err);
+     * hear. No answer is looked at, so success says only that it was sent. state NULL: over a connection of
+     * its own. May be NULL. */
+    int (*off_unheard)(struct driver_config *config, const struct transport_env *env, void *state,
+                       int channel, struct error *err);
 };
 
 /* The registry: one line per driver, alphabetical. */
@@ -60,7 +60,8 @@ struct driver {
     X(korad)                                                                                                 \
     X(modbus)                                                                                                \
     X(scpi)                                                                                                  \
-    X(serprog)
+    X(serprog)                                                                                               \
+    X(spidev)
 
 #define DRIVER_DECLARE(name) extern const struct driver driver_##name;
 DRIVER_LIST(DRIVER_DECLARE)

@@ -121,7 +121,7 @@ void spi_flash_transfer(struct spi_flash *flash, const uint8_t *mosi, size_t mos
     switch (mosi[0]) {
     case 0x9F:
         for (size_t i = 0; i < rx_n; i++)
-            miso[i] = identity[i % sizeof identity];
+            miso[i] = identity[(mosi_n - 1 + i) % sizeof identity]; /* clocked out under what is sent, too */
         break;
     case 0x05:
         memset(miso, flash->status | (busy ? SR_BUSY | SR_WRITE_ENABLED : 0), rx_n);
