@@ -23,6 +23,13 @@ struct stats_interval stats_wilson(int successes, int n)
     return (struct stats_interval){ low, high };
 }
 
+double stats_wilson_u(int successes, int n)
+{
+    struct stats_interval interval = stats_wilson(successes, n);
+
+    return n > 0 ? (interval.high - interval.low) / 2.0 / STATS_Z95 : NAN;
+}
+
 /* Probability of exactly k heads of n fair coins. */
 static double coin(int n, int k)
 {

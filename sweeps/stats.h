@@ -16,6 +16,9 @@ struct stats_interval {
 
 /* Wilson score interval of a proportion, 95 %. n = 0 gives 0..1. */
 struct stats_interval stats_wilson(int successes, int n);
+/* Standard uncertainty of a proportion: half of that interval / 1.96, so that none and all of n are not
+ * certainty. NaN for n = 0: nothing is known. */
+double stats_wilson_u(int successes, int n);
 
 /* McNemar's exact test on discordant pairs: b right then wrong, c wrong then right. Two-sided, at most 1. */
 double stats_mcnemar(int b, int c);

@@ -208,16 +208,17 @@ static int record_score(struct run *run, struct run_point *point, const struct s
 
     point->outcome->judged.successes = score->correct;
     point->outcome->judged.n = score->n;
-    int rc = runner_quantity(run, point, QUANTITY_ACCURACY, p, sqrt(p * (1.0 - p) / score->n), err);
+    int rc = runner_quantity(run, point, QUANTITY_ACCURACY, p, stats_wilson_u(score->correct, score->n), err);
     if (rc == 0)
         rc = runner_quantity(run, point, QUANTITY_ACCURACY_LOW, interval.low, NAN, err);
     if (rc == 0)
         rc = runner_quantity(run, point, QUANTITY_ACCURACY_HIGH, interval.high, NAN, err);
     if (rc == 0 && score->positives > 0)
-        rc = runner_quantity(run, point, QUANTITY_RECALL, (double)score->hits / score->positives, NAN, err);
+        rc = runner_quantity(run, point, QUANTITY_RECALL, (double)score->hits / score->positives,
+                             stats_wilson_u(score->hits, score->positives), err);
     if (rc == 0 && negatives > 0)
-        rc = runner_quantity(run, point, QUANTITY_FALSE_ALARM, (double)score->false_alarms / negatives, NAN,
-                             err);
+        rc = runner_quantity(run, point, QUANTITY_FALSE_ALARM, (double)score->false_alarms / negatives,
+                             stats_wilson_u(score->false_alarms, negatives), err);
     if (rc == 0 && score->cycles > 0.0)
         rc = runner_quantity(run, point, QUANTITY_CYCLES, score->cycles / score->n, NAN, err);
     return rc;

@@ -32,6 +32,9 @@ static void wilson_matches_the_published_checks(void **state)
     }
     near(stats_wilson(0, 0).low, 0.0, 1e-12);
     near(stats_wilson(0, 0).high, 1.0, 1e-12);
+    near(stats_wilson_u(20, 20), 0.1611 / 2.0 / 1.96, 5e-5);
+    near(stats_wilson_u(820, 1000), sqrt(0.82 * 0.18 / 1000), 5e-5);
+    assert_true(isnan(stats_wilson_u(0, 0)));
 }
 
 static void mcnemar_matches_the_published_checks(void **state)
