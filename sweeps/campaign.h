@@ -57,7 +57,14 @@ enum campaign_backend { CAMPAIGN_CHIP, CAMPAIGN_REFERENCE };
 
 /* Classes that errors fall into, and what a campaign may want done about each. */
 enum error_class {
-    ERROR_CLASS_LINK,
+    ERROR_CLASS_LINK, /* a link that broke; as a key of a campaign also what is said of the next three */
+    ERROR_CLASS_TIMEOUT,
+    ERROR_CLASS_NO_ANSWER,
+    ERROR_CLASS_GARBAGE,
+    ERROR_CLASS_REFUSED,
+    ERROR_CLASS_RANGE,
+    ERROR_CLASS_COMPLIANCE,
+    ERROR_CLASS_IDENTITY,
     ERROR_CLASS_HANG,
     ERROR_CLASS_MISMATCH,
     ERROR_CLASS_TRIP,
@@ -65,13 +72,17 @@ enum error_class {
     ERROR_CLASS_COUNT
 };
 enum policy_action {
-    POLICY_RETRY,   /* the same again, as long as attempts and budget last; then record */
-    POLICY_RECOVER, /* power cycle, load again, then as retry */
-    POLICY_RECORD,  /* the point gets its verdict; go on */
-    POLICY_STOP     /* ordered power-down; the run ends as failed */
+    POLICY_RETRY,       /* the same again, as long as attempts and budget last; then record */
+    POLICY_RECOVER,     /* power cycle, load again, golden check, then as retry */
+    POLICY_RECORD,      /* the point gets its verdict; go on */
+    POLICY_STOP,        /* ordered power-down; the run ends as failed */
+    POLICY_RECALIBRATE, /* the last calibration again, then as retry */
+    POLICY_HOLD         /* outputs off, and wait for a person; then again */
 };
 struct campaign_policy {
     int attempts;                  /* tries of one point, from 1 */
+    int then;                      /* RECORD, STOP or HOLD: when they are used up */
+    double backoff_s;              /* before the second try; doubles from try to try */
     int action[ERROR_CLASS_COUNT]; /* enum policy_action */
 };
 

@@ -137,13 +137,16 @@ int judge_limits(const struct judged *judged, const struct campaign_limit *limit
 static const struct {
     int code, error_class, verdict;
 } classes[] = {
-    { ERR_TIMEOUT, ERROR_CLASS_LINK, VERDICT_LINK_ERROR },
-    { ERR_NO_ANSWER, ERROR_CLASS_LINK, VERDICT_LINK_ERROR },
-    { ERR_GARBAGE, ERROR_CLASS_LINK, VERDICT_LINK_ERROR },
+    { ERR_TIMEOUT, ERROR_CLASS_TIMEOUT, VERDICT_LINK_ERROR },
+    { ERR_NO_ANSWER, ERROR_CLASS_NO_ANSWER, VERDICT_LINK_ERROR },
+    { ERR_GARBAGE, ERROR_CLASS_GARBAGE, VERDICT_LINK_ERROR },
     { ERR_LINK, ERROR_CLASS_LINK, VERDICT_LINK_ERROR },
     { ERR_HANG, ERROR_CLASS_HANG, VERDICT_HANG },
     { ERR_MISMATCH, ERROR_CLASS_MISMATCH, VERDICT_FAIL },
-    { ERR_COMPLIANCE, ERROR_CLASS_TRIP, VERDICT_TRIPPED },
+    { ERR_REFUSED, ERROR_CLASS_REFUSED, VERDICT_ERROR },
+    { ERR_RANGE, ERROR_CLASS_RANGE, VERDICT_ERROR },
+    { ERR_IDENTITY, ERROR_CLASS_IDENTITY, VERDICT_ERROR },
+    { ERR_COMPLIANCE, ERROR_CLASS_COMPLIANCE, VERDICT_TRIPPED },
     { ERR_TRIPPED, ERROR_CLASS_TRIP, VERDICT_TRIPPED },
     { ERR_FENCED, ERROR_CLASS_TRIP, VERDICT_TRIPPED },
 };
@@ -168,7 +171,20 @@ int judge_error_verdict(int code)
 
 const char *const *judge_error_class_names(void)
 {
-    static const char *const class_names[] = { "link", "hang", "mismatch", "trip", "other", NULL };
+    static const char *const class_names[ERROR_CLASS_COUNT + 1] = {
+        [ERROR_CLASS_LINK] = "link",
+        [ERROR_CLASS_TIMEOUT] = "timeout",
+        [ERROR_CLASS_NO_ANSWER] = "no_answer",
+        [ERROR_CLASS_GARBAGE] = "garbage",
+        [ERROR_CLASS_REFUSED] = "refused",
+        [ERROR_CLASS_RANGE] = "range",
+        [ERROR_CLASS_COMPLIANCE] = "compliance",
+        [ERROR_CLASS_IDENTITY] = "identity",
+        [ERROR_CLASS_HANG] = "hang",
+        [ERROR_CLASS_MISMATCH] = "mismatch",
+        [ERROR_CLASS_TRIP] = "trip",
+        [ERROR_CLASS_OTHER] = "other",
+    };
 
     return class_names;
 }

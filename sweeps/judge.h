@@ -60,7 +60,7 @@ int judge_limits(const struct judged *judged, const struct campaign_limit *limit
 /* Class and verdict of an error code. */
 int judge_error_class(int code);
 int judge_error_verdict(int code);
-/* "link", "hang", "mismatch", "trip", "other"; NULL-terminated list for parsing. */
+/* By enum error_class: "link", "timeout" ...; NULL-terminated list for parsing. */
 const char *const *judge_error_class_names(void);
 
 #endif

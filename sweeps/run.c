@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sweeps/pause.h"
+#include "sweeps/point.h"
 #include "sweeps/runner.h"
 #include "sweeps/strategy.h"
 #include "sweeps/takeover.h"
@@ -110,116 +111,6 @@ static void count_verdict(struct run_result *result, int verdict)
                       verdict == VERDICT_TRIPPED || verdict == VERDICT_SUSPECT;
 }
 
-static int record_attempt(struct run *run, const struct run_point *point, bool end, int code,
-                          const char *message, struct error *err)
-{
-    struct record_attempt record = { .step = point->step,
-                                     .cell = point->cell->index,
-                                     .attempt = point->attempt,
-                                     .end = end,
-                                     .verdict = point->verdict,
-                                     .code = code,
-                                     .message = message,
-                                     .time_ns = runner_now(run),
-                                     .host_ns = clock_host_now() };
-
-    return run->sink->attempt(run->sink->context, &record, err);
-}
-
-/* One try. Returns the step's own code; a store that fails turns into that failure. */
-static int try_point(struct run *run, struct run_point *point, struct error *err)
-{
-    struct error step_err = { 0 };
-    char text[ERROR_LINE_MAX];
-
-    if (point->outcome != NULL)
-        judge_clear(&point->outcome->judged);
-    point->verdict = VERDICT_PASS;
-    int rc = point->cell != NULL ? record_attempt(run, point, false, 0, "", err) : 0;
-    if (rc < 0)
-        return rc;
-    int code = step_type_of(point->what->kind)->execute(run, point, &step_err);
-    if (code < 0)
-        point->verdict = judge_error_verdict(code);
-    if (point->cell != NULL) {
-        rc = record_attempt(run, point, true, code,
-                            code < 0 ? error_describe(&step_err, text, sizeof text) : "", err);
-        if (rc == 0)
-            rc = run->sink->ack(run->sink->context, err);
-        if (rc < 0)
-            return rc;
-        point->outcome->verdict = point->verdict;
-        point->outcome->attempts = point->attempt;
-    }
-    if (code < 0 && err != NULL)
-        *err = step_err;
-    return code;
-}
-
-/* No retry helps against these: the run ends. */
-static bool is_final(int code)
-{
-    return code == ERR_CANCELLED || code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_FULL ||
-           code == ERR_IO || code == ERR_MEMORY || code == ERR_INTERNAL;
-}
-
-/* What to do after a failed try: 0 try again, 1 go on with what was recorded, negative: the run ends. */
-static int after_failure(struct run *run, struct run_point *point, int code, struct error *err)
-{
-    const struct campaign_policy *policy = &point->what->policy;
-    int action = policy->action[judge_error_class(code)];
-
-    if (is_final(code) || action == POLICY_STOP || runner_check(run, NULL) < 0)
-        return code;
-    bool again = action != POLICY_RECORD && point->attempt < policy->attempts &&
-                 run->retries < run->campaign->retry_budget;
-    if (!again)
-        return point->cell != NULL ? 1 : code; /* later steps rest on a step without points */
-    run->retries++;
-    struct error event_err = { 0 };
-    char text[ERROR_LINE_MAX];
-    int rc = runner_event(run, "retry", NULL, &event_err, "%s, attempt %d of %d: %s", point->what->name,
-                          point->attempt, policy->attempts,
-                          err != NULL ? error_describe(err, text, sizeof text) : error_name(code));
-    if (rc == 0 && action == POLICY_RECOVER)
-        rc = runner_recover(run, &event_err);
-    if (rc < 0 && err != NULL)
-        *err = event_err;
-    return rc;
-}
-
-static int run_point(struct run *run, struct run_point *point, struct error *err)
-{
-    for (;;) {
-        struct error detail = { 0 };
-
-        point->attempt++;
-        int code = try_point(run, point, &detail);
-        point->open = NULL;
-        if (code == 0)
-            return 0;
-        int next = after_failure(run, point, code, &detail);
-        if (next > 0)
-            return 0;
-        if (next < 0) {
-            if (err != NULL)
-                *err = detail;
-            return next;
-        }
-    }
-}
-
-static int record_cell(struct run *run, const struct plan_cell *cell, struct error *err)
-{
-    struct record_cell record = { .step = cell->step,
-                                  .index = cell->index,
-                                  .axes_json = cell->axes_json,
-                                  .identity = cell->identity,
-                                  .repeat = cell->repeat };
-
-    return run->sink->cell(run->sink->context, &record, err);
-}
-
 /* A cell that is not measured has one attempt that says why. */
 static int record_unmeasured(struct run *run, int step, int index, int verdict, const char *why,
                              struct error *err)
@@ -232,11 +123,11 @@ static int record_unmeasured(struct run *run, int step, int index, int verdict, 
                                .verdict = verdict,
                                .outcome = &run->outcome[planned->first_cell + index] };
 
-    int rc = record_cell(run, point.cell, err);
+    int rc = point_record_cell(run, point.cell, err);
     if (rc == 0)
-        rc = record_attempt(run, &point, false, 0, "", err);
+        rc = point_record_attempt(run, &point, false, 0, "", err);
     if (rc == 0)
-        rc = record_attempt(run, &point, true, 0, why, err);
+        rc = point_record_attempt(run, &point, true, 0, why, err);
     if (rc < 0)
         return rc;
     point.outcome->verdict = verdict;
@@ -305,9 +196,9 @@ static int run_cells(struct run *run, int step, struct error *err)
         if (point.open != NULL)
             point.attempt--; /* goes on in the attempt that was interrupted */
         run->outcome[cell_index].open = NULL;
-        rc = record_cell(run, point.cell, err);
+        rc = point_record_cell(run, point.cell, err);
         if (rc == 0)
-            rc = run_point(run, &point, err);
+            rc = point_run(run, &point, err);
         count_verdict(run->result, point.verdict);
         report_point(run, planned, index, point.verdict);
     }
@@ -362,7 +253,7 @@ static int run_step(struct run *run, int index, struct error *err)
                           planned->step->name);
     } else {
         struct run_point point = { .step = index, .what = planned->step, .cell_index = -1 };
-        rc = run_point(run, &point, err);
+        rc = point_run(run, &point, err);
     }
     if (!type->makes_point)
         run->planned_done_s += planned->duration_s;

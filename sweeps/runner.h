@@ -76,6 +76,7 @@ struct run_point {
     const struct plan_cell *cell;
     int cell_index; /* in plan.cell; -1 */
     int attempt;
+    int tries;   /* since it was begun in this process, or since a person has looked */
     int verdict; /* set by the step; PASS when it does not */
     struct run_outcome *outcome;
     const struct run_done *open; /* this attempt began in an interrupted run, or NULL */

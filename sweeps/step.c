@@ -167,19 +167,33 @@ int step_limits(const struct json_at *at, struct campaign_limit *ret_limit)
 void step_policy(const struct json_at *at, const struct campaign_policy *fallback,
                  struct campaign_policy *ret_policy)
 {
-    static const char *const known[] = { "attempts", "link", "hang", "mismatch", "trip", "other", NULL };
-    static const char *const actions[] = { "retry", "recover", "record", "stop", NULL };
+    static const char *const actions[] = {
+        [POLICY_RETRY] = "retry", [POLICY_RECOVER] = "recover",         [POLICY_RECORD] = "record",
+        [POLICY_STOP] = "stop",   [POLICY_RECALIBRATE] = "recalibrate", [POLICY_HOLD] = "hold",
+        [POLICY_HOLD + 1] = NULL
+    };
+    static const char *const thens[] = { "record", "stop", "hold", NULL };
+    static const int then_actions[] = { POLICY_RECORD, POLICY_STOP, POLICY_HOLD };
+    const char *known[ERROR_CLASS_COUNT + 4] = { "attempts", "backoff_s", "then" };
     struct json_at policy = json_member(at, "on_error", false);
 
     *ret_policy = *fallback;
     if (policy.node == NULL)
         return;
+    memcpy(known + 3, judge_error_class_names(), ERROR_CLASS_COUNT * sizeof *known);
     json_only(&policy, known);
+    int then = json_choice(&policy, "then", false, thens, -1);
+    if (then >= 0)
+        ret_policy->then = then_actions[then];
+    ret_policy->backoff_s = json_double(&policy, "backoff_s", false, 0.0, 3600.0, fallback->backoff_s);
     ret_policy->attempts =
         (int)json_integer(&policy, "attempts", false, 1, CAMPAIGN_ATTEMPTS_MAX, fallback->attempts);
     for (int i = 0; i < ERROR_CLASS_COUNT; i++) {
         const char *key = judge_error_class_names()[i];
-        ret_policy->action[i] = json_choice(&policy, key, false, actions, fallback->action[i]);
+        bool in_link = i == ERROR_CLASS_TIMEOUT || i == ERROR_CLASS_NO_ANSWER || i == ERROR_CLASS_GARBAGE;
+        bool link_said = json_member(&policy, "link", false).node != NULL;
+        int otherwise = in_link && link_said ? ret_policy->action[ERROR_CLASS_LINK] : fallback->action[i];
+        ret_policy->action[i] = json_choice(&policy, key, false, actions, otherwise);
     }
     if (ret_policy->action[ERROR_CLASS_TRIP] != POLICY_STOP) {
         struct json_at trip = json_member(&policy, "trip", false);

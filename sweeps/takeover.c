@@ -99,10 +99,12 @@ int takeover_begin(struct run *run, struct error *err)
         if (step_type_of(run->plan->step[i].step->kind)->verifies)
             measure_again(run, &run->plan->step[i]);
     }
-    return rc == 0 ? runner_event(run, "resumed", history->details, err,
-                                  "continues with %d of %d points recorded", run->progress.points_done,
-                                  run->plan->cell_count)
-                   : rc;
+    if (rc == 0)
+        rc = runner_event(run, "resumed", history->details, err, "continues with %d of %d points recorded",
+                          run->progress.points_done, run->plan->cell_count);
+    if (rc == 0 && run->sink->state != NULL)
+        rc = run->sink->state(run->sink->context, "running", "", err);
+    return rc;
 }
 
 bool takeover_skips(const struct run *run, int step)

@@ -75,6 +75,7 @@ static void a_small_campaign_is_read(void **state)
     assert_int_equal(step->policy.attempts, 3);
     assert_int_equal(step->policy.action[ERROR_CLASS_HANG], POLICY_RECORD);
     assert_int_equal(step->policy.action[ERROR_CLASS_LINK], POLICY_STOP);
+    assert_int_equal(step->policy.action[ERROR_CLASS_GARBAGE], POLICY_STOP);
     assert_int_equal(step->policy.action[ERROR_CLASS_MISMATCH], POLICY_RECORD);
     campaign_free(campaign);
 }

@@ -79,7 +79,9 @@ static void the_worst_limit_decides(void **state)
 static void errors_have_classes_and_verdicts(void **state)
 {
     (void)state;
-    assert_int_equal(judge_error_class(ERR_TIMEOUT), ERROR_CLASS_LINK);
+    assert_int_equal(judge_error_class(ERR_TIMEOUT), ERROR_CLASS_TIMEOUT);
+    assert_int_equal(judge_error_class(ERR_LINK), ERROR_CLASS_LINK);
+    assert_int_equal(judge_error_class(ERR_IDENTITY), ERROR_CLASS_IDENTITY);
     assert_int_equal(judge_error_class(ERR_HANG), ERROR_CLASS_HANG);
     assert_int_equal(judge_error_class(ERR_MISMATCH), ERROR_CLASS_MISMATCH);
     assert_int_equal(judge_error_class(ERR_FENCED), ERROR_CLASS_TRIP);
