@@ -59,6 +59,7 @@ struct driver {
     X(buspirate)                                                                                             \
     X(korad)                                                                                                 \
     X(modbus)                                                                                                \
+    X(mpsse)                                                                                                 \
     X(scpi)                                                                                                  \
     X(serprog)                                                                                               \
     X(spidev)
