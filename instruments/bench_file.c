@@ -281,8 +281,8 @@ static void read_chip(struct bench_file *file, const struct json_at *root)
         memcpy(file->profile_path, beside, strlen(beside) + 1);
 }
 
-/* The rules are kept by the keeper (daemon/keeper/observer.c); here they are only checked. A chamber that a rule
- * watches belongs to the keeper, which alone can act on it. */
+/* The rules are kept by the keeper (daemon/keeper/observer.c); here they are only checked. A chamber that a
+ * rule watches belongs to the keeper, which alone can act on it. */
 static void read_interlocks(struct bench_file *file, const struct json_at *root)
 {
     struct json_at list = json_member(root, "interlocks", false);
