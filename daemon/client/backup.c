@@ -18,7 +18,7 @@ int do_backup(const struct args *args)
 
     if (backup_store(db, file, &result, &err) != 0)
         return commands_fail(&err);
-    printf("%s: %s, %lld runs, %d traces, read back and whole\nsha256 %s; check any time: sha256sum -c "
+    printf("%s: %s; runs %lld, traces %d; read back and whole\nsha256 %s; check any time: sha256sum -c "
            "%s.sha256\n",
            file, text_bytes((double)result.bytes, bytes, sizeof bytes), (long long)result.runs, result.traces,
            result.sha256, file);

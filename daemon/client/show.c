@@ -78,6 +78,9 @@ void show_status(const cJSON *status, FILE *out)
                 duration_text(show_number(progress, "eta_s"), left));
     if (strcmp(show_text(status, "message"), "-") != 0)
         fprintf(out, "message   %s\n", show_text(status, "message"));
+    const cJSON *store = cJSON_GetObjectItemCaseSensitive(status, "store");
+    if (store != NULL && strcmp(show_text(store, "condition"), "fine") != 0)
+        fprintf(out, "store     %s: %s\n", show_text(store, "condition"), show_text(store, "text"));
     fprintf(out, "build     %s\n", show_text(status, "build"));
 }
 
