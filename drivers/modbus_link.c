@@ -44,6 +44,8 @@ struct modbus_link {
     size_t owed;           /* bytes of an RTU answer that may still come */
     uint8_t in[2 * FRAME_MAX];
     size_t have;
+    uint8_t framed[FRAME_MAX], frame[FRAME_MAX]; /* the latest request, without and with framing */
+    size_t framed_n, frame_n;
 };
 
 /* One request, without framing, and what its answer must look like. */
@@ -211,28 +213,43 @@ static int64_t after(const struct modbus_link *link, double seconds)
     return clock_now(link->env->clock) + (int64_t)(seconds * 1e9);
 }
 
-/* Has libmodbus frame the request, and sends it. Raw requests of libmodbus all have transaction 0: a late
- * answer would pass for the next one, so TCP frames are numbered here. */
-static int ask(struct modbus_link *link, struct exchange *x, struct error *err)
+/* Has libmodbus frame the request; one that is the same as the last needs no new frame. */
+static int make_frame(struct modbus_link *link, const struct exchange *x, struct error *err)
 {
-    uint8_t frame[FRAME_MAX];
+    if (link->frame_n && link->framed_n == x->ask_n && memcmp(link->framed, x->ask, x->ask_n) == 0)
+        return 0;
+    link->frame_n = 0;
     int made = modbus_send_raw_request(link->codec, x->ask, (int)x->ask_n);
-    ssize_t n = made > 0 ? recv(link->near_fd, frame, sizeof frame, MSG_DONTWAIT) : -1;
+    ssize_t n = made > 0 ? recv(link->near_fd, link->frame, sizeof link->frame, MSG_DONTWAIT) : -1;
     if (n != made || n < (ssize_t)x->ask_n)
         return error_set(err, ERR_INTERNAL, "libmodbus makes no frame: %s", modbus_strerror(errno));
+    link->frame_n = (size_t)n;
+    link->framed_n = x->ask_n;
+    memcpy(link->framed, x->ask, x->ask_n);
+    return 0;
+}
+
+/* Raw requests of libmodbus all have transaction 0: a late answer would pass for the next one, so TCP frames
+ * are numbered here. */
+static int ask(struct modbus_link *link, struct exchange *x, struct error *err)
+{
+    int code = make_frame(link, x, err);
+    if (code)
+        return code;
     if (link->tcp) {
         link->number++;
-        put(frame, link->number);
+        put(link->frame, link->number);
     } else {
         transport_flush(link->transport);
         link->have = 0;
-        int code = clock_sleep_until(
-            link->env->actor, link->quiet_from_ns + (int64_t)(link->pace.gap_s * 1e9), link->env->cut_fd);
+        code = clock_sleep_until(link->env->actor, link->quiet_from_ns + (int64_t)(link->pace.gap_s * 1e9),
+                                 link->env->cut_fd);
         if (code)
             return error_set(err, code, "cut by a safe request");
         link->owed = x->answer_n + RTU_CHECK;
     }
-    return transport_write(link->transport, frame, (size_t)n, after(link, link->pace.timeout_s), err);
+    return transport_write(link->transport, link->frame, link->frame_n, after(link, link->pace.timeout_s),
+                           err);
 }
 
 /* Reads until `n` bytes are there. */
@@ -305,7 +322,8 @@ static int receive_rtu(struct modbus_link *link, struct exchange *x, struct erro
     return 0;
 }
 
-/* Has libmodbus take the frame apart: lengths, and the CRC of RTU. */
+/* Has libmodbus take an RTU frame apart: its lengths and its CRC. A TCP frame has no check sum, and its
+ * lengths are known already. */
 static int check_frame(struct modbus_link *link, const struct exchange *x, struct error *err)
 {
     uint8_t seen[FRAME_MAX], scrap[FRAME_MAX];
@@ -350,7 +368,7 @@ static int try_once(struct modbus_link *link, struct exchange *x, struct error *
     int code = ask(link, x, err);
     if (!code)
         code = link->tcp ? receive_tcp(link, x, err) : receive_rtu(link, x, err);
-    if (!code)
+    if (!code && !link->tcp)
         code = check_frame(link, x, err);
     if (code)
         return code;
