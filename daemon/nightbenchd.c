@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/notify.h"
 #include "daemon/daemon.h"
+#include "daemon/safe_report.h"
 #include "daemon/spawn.h"
 #include "daemon/upkeep.h"
 #include "daemon/watchdog.h"
@@ -253,6 +254,21 @@ static void keeper_fini(struct daemon *d)
     close(fd);
 }
 
+/* What happened while no daemon lived belongs into the store; that it cannot be had is no reason not to start. */
+static int safe_report_init(struct daemon *d, struct error *err)
+{
+    char mark_path[PATH_TEXT];
+
+    if (d->bench_file == NULL)
+        return 0;
+    snprintf(mark_path, sizeof mark_path, "%s/safe-report.mark", d->options.run_dir);
+    if (safe_report_record(d->keeper_path, mark_path, d->options.db_path, recorder_sink(d->recorder), d->clock,
+                           err) != 0)
+        log_error("the keeper's last report", err);
+    *err = (struct error){ .code = 0 };
+    return 0;
+}
+
 static int bench_init(struct daemon *d, struct error *err)
 {
     if (d->bench_file == NULL)
@@ -401,6 +417,7 @@ static const struct module modules[] = {
     { "audit log", audit_init, audit_fini },
     { "webhook", webhook_init, webhook_fini },
     { "keeper", keeper_init, keeper_fini },
+    { "safe report", safe_report_init, NULL },
     { "bench", bench_init, bench_fini },
     { "scheduler", sched_init, sched_fini },
     { "tokens", tokens_init, tokens_fini },

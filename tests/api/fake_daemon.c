@@ -244,6 +244,15 @@ static int fake_estop(void *context, const char *who, struct error *err)
     return 0;
 }
 
+static int fake_clear(void *context, const char *who, const char *reason, struct error *err)
+{
+    (void)context;
+    (void)who;
+    (void)reason;
+    (void)err;
+    return 0;
+}
+
 static int fake_compare(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err)
 {
     cJSON *root;
@@ -468,6 +477,7 @@ int main(int argc, char **argv)
                                .stop = fake_stop,
                                .abort = fake_stop,
                                .estop = fake_estop,
+                               .clear = fake_clear,
                                .compare = fake_compare,
                                .events = fake_events,
                                .subscribe = fake_subscribe,
