@@ -24,17 +24,24 @@ struct calibrate_point {
     double ideal;   /* code that an ideal converter would give at the voltage that was measured */
     double mean;    /* of the codes */
     double u_mean;  /* standard uncertainty: noise / sqrt(n) */
-    double u_ideal; /* from the meter */
+    double u_ideal; /* from the meter; NaN when it states none */
 };
 
 struct calibrate_fit {
     double offset_lsb,
         gain; /* of the converter, with the trims that were in force: code = offset + gain * ideal */
-    double u_offset_lsb, u_gain; /* standard */
+    double u_offset_lsb, u_gain; /* standard; NaN when a part of it is not known */
     double residual_max;         /* of the line: bow and noise */
 };
-/* False when the points do not span a line. */
-bool calibrate_fit(const struct calibrate_point *point, int count, struct calibrate_fit *ret_fit);
+/* u_scale: relative standard uncertainty of what full scale was taken from (VREF); it is the gain's too.
+ * False when the points do not span a line. */
+bool calibrate_fit(const struct calibrate_point *point, int count, double u_scale,
+                   struct calibrate_fit *ret_fit);
+
+/* Is the offset within limit + U (k = 2)? A meter whose U is larger than the limit, or not known, cannot
+ * tell: otherwise the worse meter would pass more converters. */
+enum calibrate_judgement { CALIBRATE_WITHIN, CALIBRATE_BEYOND, CALIBRATE_UNDECIDED };
+enum calibrate_judgement calibrate_judge(const struct calibrate_fit *fit, double limit_lsb);
 
 /* What the trim codes do, from the profile: one step of offset in LSB of the setting that is calibrated, one
  * step of gain. */

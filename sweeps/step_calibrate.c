@@ -16,7 +16,7 @@
 
 enum { AVERAGE_MAX = 1023, ROUNDS_MAX = 8, FAILED_TEXT = 400 };
 /* Places in the list of coefficients that are read back when a run is resumed; docs/names.md has them all. */
-enum { COEFFICIENT_OFFSET_TRIM = 2, COEFFICIENT_GAIN_TRIM = 3, COEFFICIENTS = 7 };
+enum { COEFFICIENT_OFFSET_TRIM = 2, COEFFICIENT_GAIN_TRIM = 3, COEFFICIENTS = 8 };
 #define CALIBRATION_KIND "adc_trim"
 #define SOURCE_LIMIT_A   0.001
 #define SOURCE_SETTLE_S  0.005
@@ -169,8 +169,7 @@ static int convert_all(struct calibration *cal, int index, double level, const s
     const struct adc_config *adc = &cal->step->adc;
     double ideal = calibrate_ideal(applied->value, cal->middle_v, cal->reference_v, adc->bits, adc->gain);
     double per_volt = ldexp(1.0, adc->bits) * adc->gain / cal->reference_v;
-    double u_applied = isnan(applied->uncertainty) ? 0.0 : applied->uncertainty;
-    double u_middle = isnan(cal->u_middle_v) ? 0.0 : cal->u_middle_v;
+    double u_ideal = hypot(applied->uncertainty, cal->u_middle_v) * per_volt;
 
     for (int core = 0; core < cal->cores; core++) {
         for (int n = 0; n < cal->converters; n++) {
@@ -180,12 +179,11 @@ static int convert_all(struct calibration *cal, int index, double level, const s
                 return rc;
             double mean = (double)got.sum / got.count;
             double variance = fmax(0.0, (double)got.sum_squares / got.count - mean * mean);
-            cal->raw[core][n][index] =
-                (struct calibrate_point){ .level = level,
-                                          .ideal = ideal,
-                                          .mean = mean,
-                                          .u_mean = sqrt(variance / got.count),
-                                          .u_ideal = hypot(u_applied, u_middle) * per_volt };
+            cal->raw[core][n][index] = (struct calibrate_point){ .level = level,
+                                                                 .ideal = ideal,
+                                                                 .mean = mean,
+                                                                 .u_mean = sqrt(variance / got.count),
+                                                                 .u_ideal = u_ideal };
         }
     }
     return 0;
@@ -219,7 +217,8 @@ static int measure_round(struct calibration *cal, struct error *err)
     cal->voltages = index;
     for (int core = 0; core < cal->cores; core++) {
         for (int n = 0; n < cal->converters; n++) {
-            if (!calibrate_fit(cal->raw[core][n], index, &cal->fit[core][n]))
+            if (!calibrate_fit(cal->raw[core][n], index, cal->u_reference_v / cal->reference_v,
+                               &cal->fit[core][n]))
                 return error_set(err, ERR_RANGE,
                                  "the applied voltages do not span a line: is the source connected?");
         }
@@ -229,9 +228,29 @@ static int measure_round(struct calibration *cal, struct error *err)
 
 static bool within(const struct calibration *cal, int core, int n)
 {
-    const struct calibrate_fit *fit = &cal->fit[core][n];
+    return calibrate_judge(&cal->fit[core][n], cal->step->residual_lsb) == CALIBRATE_WITHIN;
+}
 
-    return fabs(fit->offset_lsb) <= cal->step->residual_lsb + 2.0 * fit->u_offset_lsb;
+/* A meter that cannot decide is refused before anything is trimmed by it. */
+static int check_meter(const struct calibration *cal, struct error *err)
+{
+    for (int core = 0; core < cal->cores; core++) {
+        for (int n = 0; n < cal->converters; n++) {
+            const struct calibrate_fit *fit = &cal->fit[core][n];
+            if (calibrate_judge(fit, cal->step->residual_lsb) != CALIBRATE_UNDECIDED)
+                continue;
+            if (isnan(fit->u_offset_lsb))
+                return error_set(err, ERR_INVALID,
+                                 "%s states no uncertainty: nothing can be calibrated by it",
+                                 cal->meter->name);
+            return error_set(err, ERR_INVALID,
+                             "converter %d.%d: U (k = 2) by %s is %.3g LSB, more than the limit of %.3g LSB: "
+                             "it cannot decide (more \"average\", a better meter, or a larger "
+                             "\"residual_lsb\")",
+                             core, n, cal->meter->name, 2.0 * fit->u_offset_lsb, cal->step->residual_lsb);
+        }
+    }
+    return 0;
 }
 
 static int failed_count(const struct calibration *cal)
@@ -282,6 +301,8 @@ static int trim_rounds(struct calibration *cal, struct error *err)
 
     if (rc == 0)
         rc = measure_round(cal, err);
+    if (rc == 0)
+        rc = check_meter(cal, err);
     if (rc == 0)
         memcpy(cal->first, cal->fit, sizeof cal->first);
     for (int round = 0; round < cal->step->rounds && rc == 0; round++) {
@@ -338,7 +359,8 @@ static int store_one(struct calibration *cal, int core, int n, int64_t *ret_id, 
                                          trims->gain[core][n],
                                          fit->offset_lsb,
                                          fit->u_offset_lsb,
-                                         fit->gain };
+                                         fit->gain,
+                                         fit->u_gain };
     char key[RECORD_TEXT_MAX], chain[RECORD_TEXT_MAX], channel[RECORD_NAME_MAX];
     char *raw = raw_text(cal, core, n);
 
@@ -483,7 +505,7 @@ static void take_trims(void *context, int64_t id, const char *key, const double 
     const char *place = strstr(key, "/core="), *heat = strstr(key, "/temp=");
     int core, converter, bits, gain;
 
-    if (count < COEFFICIENTS || place == NULL || heat == NULL ||
+    if (count <= COEFFICIENT_GAIN_TRIM || place == NULL || heat == NULL ||
         sscanf(place, "/core=%d/adc=%d/bits=%d/gain=%d", &core, &converter, &bits, &gain) != 4 || core < 0 ||
         core >= RUNNER_CORES_MAX || converter < 0 || converter >= RUNNER_CONVERTERS_MAX)
         return;

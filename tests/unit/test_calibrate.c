@@ -60,7 +60,7 @@ static struct calibrate_fit measure(const struct converter *converter, struct rn
                                                    .u_mean = converter->noise_lsb / sqrt(AVERAGE) };
         }
     }
-    assert_true(calibrate_fit(point, n, &fit));
+    assert_true(calibrate_fit(point, n, 0.0, &fit));
     return fit;
 }
 
@@ -146,7 +146,60 @@ static void points_at_one_voltage_are_no_line(void **state)
     struct calibrate_fit fit;
 
     (void)state;
-    assert_false(calibrate_fit(point, 2, &fit));
+    assert_false(calibrate_fit(point, 2, 0.0, &fit));
+}
+
+/* An ideal converter at nine points, by a meter with this uncertainty in LSB. */
+static struct calibrate_fit ideal_by(double u_ideal, double u_scale, double offset_lsb)
+{
+    struct calibrate_point point[9];
+    struct calibrate_fit fit;
+
+    for (int i = 0; i < 9; i++)
+        point[i] = (struct calibrate_point){ .level = (i - 4) / 5.0,
+                                             .ideal = 100.0 * (i - 4),
+                                             .mean = 100.0 * (i - 4) + offset_lsb,
+                                             .u_ideal = u_ideal };
+    assert_true(calibrate_fit(point, 9, u_scale, &fit));
+    return fit;
+}
+
+static void what_the_meter_does_not_state_stays_unknown(void **state)
+{
+    (void)state;
+    assert_true(fabs(ideal_by(0.02, 0.0, 0.0).u_offset_lsb - 0.02) < 1e-12);
+    assert_true(isnan(ideal_by(NAN, 0.0, 0.0).u_offset_lsb));
+    assert_true(isnan(ideal_by(NAN, 0.0, 0.0).u_gain));
+    assert_true(isnan(ideal_by(0.02, NAN, 0.0).u_gain));
+
+    /* Two points tell no scatter. */
+    struct calibrate_point point[2] = { { .level = -0.5, .ideal = -250.0, .mean = -250.0 },
+                                        { .level = 0.5, .ideal = 250.0, .mean = 250.0 } };
+    struct calibrate_fit fit;
+    assert_true(calibrate_fit(point, 2, 0.0, &fit));
+    assert_true(isnan(fit.u_offset_lsb) && isnan(fit.u_gain));
+}
+
+static void the_gain_is_as_uncertain_as_what_it_refers_to(void **state)
+{
+    (void)state;
+    assert_true(fabs(ideal_by(0.0, 1e-4, 0.0).u_gain - 1e-4) < 1e-9);
+    assert_true(fabs(ideal_by(0.08, 0.0, 0.0).u_gain - 0.08 * sqrt(2.0) / 800.0) < 1e-9);
+}
+
+static void a_worse_meter_passes_no_more_converters(void **state)
+{
+    struct calibrate_fit fit;
+
+    (void)state;
+    fit = ideal_by(0.02, 0.0, 0.12);
+    assert_int_equal(calibrate_judge(&fit, 0.1), CALIBRATE_WITHIN); /* 0.1 + 0.04 */
+    fit = ideal_by(0.02, 0.0, 0.15);
+    assert_int_equal(calibrate_judge(&fit, 0.1), CALIBRATE_BEYOND);
+    fit = ideal_by(0.06, 0.0, 0.15);
+    assert_int_equal(calibrate_judge(&fit, 0.1), CALIBRATE_UNDECIDED);
+    fit = ideal_by(NAN, 0.0, 0.0);
+    assert_int_equal(calibrate_judge(&fit, 0.1), CALIBRATE_UNDECIDED);
 }
 
 int main(void)
@@ -158,6 +211,9 @@ int main(void)
         cmocka_unit_test(two_rounds_bring_every_converter_within_a_tenth),
         cmocka_unit_test(a_trim_that_does_not_reach_says_so),
         cmocka_unit_test(points_at_one_voltage_are_no_line),
+        cmocka_unit_test(what_the_meter_does_not_state_stays_unknown),
+        cmocka_unit_test(the_gain_is_as_uncertain_as_what_it_refers_to),
+        cmocka_unit_test(a_worse_meter_passes_no_more_converters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
