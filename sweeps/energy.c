@@ -11,6 +11,9 @@ enum { REPEAT_MAX = 65535, WINDOW_TRIES = 20 };
 /* Of one run: what is read of the counter has 32 bits, and estimates may be short of the truth. */
 #define COUNTED_CYCLES_MAX 2e9
 
+/* Bench time comes from a quartz within 50 ppm; its resolution is nothing beside that. */
+#define U_TIME_SHARE (50e-6 / 1.732)
+
 static bool same_rails(const struct run *run)
 {
     return !isnan(run->idle_w) && memcmp(run->idle_rail_v, run->power.set_v, sizeof run->idle_rail_v) == 0;
@@ -48,7 +51,7 @@ int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int
     struct sampler_window window;
     double each_s = (double)(t1_ns - t0_ns) / NS_PER_S / (double)n;
 
-    int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, NAN, err);
+    int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, U_TIME_SHARE * each_s, err);
     if (rc < 0 || run->sampler == NULL || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
         return rc; /* no pass fits: no figure is better than a made-up one */
     rc = runner_rails(run, point, &window, err);

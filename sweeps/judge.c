@@ -84,12 +84,20 @@ void judge_clear(struct judged *judged)
     }
 }
 
+/* Computed from counts alone: exact for the samples that were taken. */
+static bool counted(int quantity)
+{
+    return quantity == QUANTITY_ACCURACY_LOW || quantity == QUANTITY_ACCURACY_HIGH ||
+           quantity == QUANTITY_CYCLES || quantity == QUANTITY_CONVERTERS_FAILED;
+}
+
 int judge_limit(const struct judged *judged, const struct campaign_limit *limit)
 {
     int quantity = quantity_from_name(limit->quantity);
     double min = isnan(limit->min) ? -INFINITY : limit->min;
     double max = isnan(limit->max) ? INFINITY : limit->max;
     double low, high;
+    bool known = true;
 
     if (quantity < 0 || isnan(judged->value[quantity]))
         return VERDICT_SUSPECT;
@@ -100,12 +108,13 @@ int judge_limit(const struct judged *judged, const struct campaign_limit *limit)
         high = interval.high;
     } else {
         double u = judged->uncertainty[quantity];
+        known = !isnan(u) || counted(quantity);
         double half = isnan(u) ? 0.0 : 2.0 * u;
         low = judged->value[quantity] - half;
         high = judged->value[quantity] + half;
     }
     if (low >= min && high <= max)
-        return VERDICT_PASS;
+        return known ? VERDICT_PASS : VERDICT_MARGINAL;
     if (high < min || low > max)
         return VERDICT_FAIL;
     return VERDICT_MARGINAL;

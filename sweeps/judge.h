@@ -51,8 +51,9 @@ struct judged {
 void judge_clear(struct judged *judged);
 
 /* One limit. Accuracy: PASS when the 95 % interval lies inside the bounds, FAIL when it lies outside of them,
- * else MARGINAL. Others: the same with value +- 2 uncertainties (0 when unknown). A quantity that was not
- * measured is SUSPECT: it proves nothing. */
+ * else MARGINAL. Others: the same with value +- 2 uncertainties. Where nothing states an uncertainty, a
+ * value within the bounds is MARGINAL and never PASS; one outside of them is FAIL, as it has nothing in its
+ * favour. What is counted is exact. A quantity that was not measured is SUSPECT: it proves nothing. */
 int judge_limit(const struct judged *judged, const struct campaign_limit *limit);
 /* Worst of all limits; PASS when there are none. */
 int judge_limits(const struct judged *judged, const struct campaign_limit *limit, int count);

@@ -9,6 +9,7 @@
 #include "sweeps/cost.h"
 #include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
+#include "sweeps/stats.h"
 
 #include <math.h>
 
@@ -136,7 +137,8 @@ static int execute_golden(struct run *run, struct run_point *point, struct error
     bool compared = rc == 0 || (rc == ERR_MISMATCH && report.count > 0);
     if (!compared)
         return rc;
-    rc = runner_quantity(run, point, QUANTITY_AGREEMENT, (double)report.agreed / report.count, NAN, err);
+    rc = runner_quantity(run, point, QUANTITY_AGREEMENT, (double)report.agreed / report.count,
+                         stats_wilson_u(report.agreed, report.count), err);
     if (rc == 0)
         rc = runner_value(run, point, "golden.rms_sigma", UNIT_NONE, report.rms_sigma, NAN, 0, err);
     if (rc == 0)

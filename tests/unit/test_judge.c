@@ -51,11 +51,28 @@ static void others_are_judged_by_two_uncertainties(void **state)
     judge_clear(&judged);
     assert_int_equal(judge_limit(&judged, &limit), VERDICT_SUSPECT);
     judged.value[QUANTITY_POWER] = 0.009;
+    judged.uncertainty[QUANTITY_POWER] = 0.0001;
     assert_int_equal(judge_limit(&judged, &limit), VERDICT_PASS);
     judged.uncertainty[QUANTITY_POWER] = 0.0006;
     assert_int_equal(judge_limit(&judged, &limit), VERDICT_MARGINAL);
     judged.value[QUANTITY_POWER] = 0.0113;
     assert_int_equal(judge_limit(&judged, &limit), VERDICT_FAIL);
+}
+
+static void an_unknown_uncertainty_never_passes(void **state)
+{
+    struct campaign_limit limit = { .quantity = "power.total", .min = NAN, .max = 0.010 };
+    struct campaign_limit cycles = { .quantity = "cycles_per_inference", .min = NAN, .max = 9000.0 };
+    struct judged judged;
+
+    (void)state;
+    judge_clear(&judged);
+    judged.value[QUANTITY_POWER] = 0.001;
+    assert_int_equal(judge_limit(&judged, &limit), VERDICT_MARGINAL);
+    judged.value[QUANTITY_POWER] = 0.011;
+    assert_int_equal(judge_limit(&judged, &limit), VERDICT_FAIL);
+    judged.value[QUANTITY_CYCLES] = 8000.0; /* counted */
+    assert_int_equal(judge_limit(&judged, &cycles), VERDICT_PASS);
 }
 
 static void the_worst_limit_decides(void **state)
@@ -68,6 +85,7 @@ static void the_worst_limit_decides(void **state)
     judge_clear(&judged);
     assert_int_equal(judge_limits(&judged, limits, 0), VERDICT_PASS);
     judged.value[QUANTITY_POWER] = 0.5;
+    judged.uncertainty[QUANTITY_POWER] = judged.uncertainty[QUANTITY_RECALL] = 0.01;
     judged.value[QUANTITY_RECALL] = 0.95;
     assert_int_equal(judge_limits(&judged, limits, 2), VERDICT_PASS);
     judged.value[QUANTITY_RECALL] = 0.5;
@@ -118,6 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accuracy_is_judged_by_its_interval),
         cmocka_unit_test(others_are_judged_by_two_uncertainties),
+        cmocka_unit_test(an_unknown_uncertainty_never_passes),
         cmocka_unit_test(the_worst_limit_decides),
         cmocka_unit_test(errors_have_classes_and_verdicts),
         cmocka_unit_test(every_name_is_in_the_reviewed_list),
