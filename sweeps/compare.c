@@ -94,15 +94,6 @@ int compare_rows(const struct compare_row *a, size_t a_count, const struct compa
     return each(context, &cell);
 }
 
-double compare_reading(double a, double u_a, double b, double u_b)
-{
-    double u = hypot(isnan(u_a) ? 0.0 : u_a, isnan(u_b) ? 0.0 : u_b);
-
-    if (u > 0.0)
-        return (a - b) / u;
-    return a == b ? 0.0 : copysign(INFINITY, a - b);
-}
-
 static int64_t element(const uint8_t *data, size_t index, size_t width)
 {
     uint32_t value = 0;

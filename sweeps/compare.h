@@ -2,8 +2,7 @@
  * Copyright the nightbench authors
  *
  * compare: two runs, or two steps, side by side. Pure functions over rows that the caller has read: cells are
- * joined by identity, samples by number; readings differ in units of their combined uncertainty; tensors
- * differ from their first element on. */
+ * joined by identity, samples by number; tensors differ from their first element on. */
 #ifndef SWEEPS_COMPARE_H
 #define SWEEPS_COMPARE_H
 
@@ -41,10 +40,6 @@ int compare_rows(const struct compare_row *a, size_t a_count, const struct compa
  */
 void compare_predictions(const int16_t *a, const int16_t *b, const int16_t *label, int count,
                          struct compare_cell *ret);
-
-/* (a - b) / sqrt(ua^2 + ub^2). An uncertainty that is NaN counts as 0; both 0: 0 when equal, else infinite.
- */
-double compare_reading(double a, double u_a, double b, double u_b);
 
 /* First element that differs of two tensors of equal type (8: unsigned, 16 or 32: signed little-endian); -1
  * when they are equal. ret_a, ret_b: the two values there. Sizes in bytes; a shorter one differs at its end.

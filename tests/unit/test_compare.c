@@ -83,15 +83,6 @@ static void paired_predictions_give_mcnemar(void **state)
     assert_true(fabs(cell.p - 0.21875) < 1e-9);
 }
 
-static void readings_differ_in_combined_uncertainties(void **state)
-{
-    (void)state;
-    assert_true(fabs(compare_reading(1.5, 0.3, 1.0, 0.4) - 1.0) < 1e-12);
-    assert_true(fabs(compare_reading(1.0, NAN, 1.5, 0.5) + 1.0) < 1e-12);
-    assert_true(compare_reading(1.0, NAN, 1.0, NAN) == 0.0);
-    assert_true(isinf(compare_reading(2.0, 0.0, 1.0, NAN)));
-}
-
 static void tensors_differ_from_their_first_element_on(void **state)
 {
     const uint8_t a[] = { 1, 2, 3, 255 }, b[] = { 1, 2, 4, 254 };
@@ -117,7 +108,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_join_by_cell_and_sample),
         cmocka_unit_test(paired_predictions_give_mcnemar),
-        cmocka_unit_test(readings_differ_in_combined_uncertainties),
         cmocka_unit_test(tensors_differ_from_their_first_element_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
