@@ -126,6 +126,21 @@ static void vital_commands_cannot_be_absent(void **state)
     assert_true(told("/absent/1", "is no command"));
 }
 
+/* A command that names none of several channels would act on whichever was selected last. */
+static void a_channel_must_be_named_or_selected(void **state)
+{
+    (void)state;
+    static const char *const unnamed[] = { "\"VOLT {v},(@{ch})\"", "\"VOLT {v}\"", NULL };
+    static const char *const selected[] = { "\"VOLT {v},(@{ch})\"",
+                                            "\"VOLT {v}\", \"select\": \"INST:NSEL {ch}\"", NULL };
+    static const char *const nothing[] = { "\"VOLT {v},(@{ch})\"",
+                                           "\"VOLT {v}\", \"select\": \"INST:NSEL 1\"", NULL };
+    assert_int_equal(load_changed(unnamed), ERR_INVALID);
+    assert_true(told("", "'set_voltage' names no channel") || told("/", "'set_voltage' names no channel"));
+    assert_int_equal(load_changed(selected), 0);
+    assert_int_equal(load_changed(nothing), ERR_INVALID);
+}
+
 static struct dialect *e36312a(void)
 {
     struct dialect *d = NULL;
@@ -193,6 +208,7 @@ int main(void)
         cmocka_unit_test(every_file_passes),
         cmocka_unit_test(all_mistakes_at_once),
         cmocka_unit_test(vital_commands_cannot_be_absent),
+        cmocka_unit_test(a_channel_must_be_named_or_selected),
         cmocka_unit_test(commands_are_filled_in),
         cmocka_unit_test(values_are_rounded_not_cut),
         cmocka_unit_test(uncertainty_comes_from_the_row),
