@@ -10,7 +10,7 @@
 #   lint    layers, format, published figures, links of the documents
 #   fuzz    every parser on hostile input (T=60 seconds each)
 #   bench   speed and memory, as ratios measured in one run
-#   install programs, configs and unit into DESTDIR/PREFIX
+#   install programs, configs, units and udev rules into DESTDIR/PREFIX (default /usr/local)
 #
 # VARIANT=release|asan|tsan and CC=gcc|clang choose a build; each has a folder of its own.
 
@@ -19,6 +19,10 @@ CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 OUT     := build/$(if $(filter gcc,$(notdir $(CC))),,$(notdir $(CC))-)$(VARIANT)
 PREFIX  ?= /usr/local
 DESTDIR ?=
+BINDIR     = $(PREFIX)/bin
+SHAREDIR   = $(PREFIX)/share/nightbench
+LIBDIR     = $(PREFIX)/lib
+SYSCONFDIR = /etc
 WERROR  ?=
 ARGS    ?=
 
@@ -163,10 +167,22 @@ demo: deps
 	@$(MAKE) --no-print-directory programs
 	@$(OUT)/nightbench run configs/campaigns/adelia-vad-evening.json $(ARGS) --db nightbench.db
 
+# Units and rules name the programs by where they are installed, DESTDIR apart. What a person has edited stays.
 install: programs
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/nightbench
-	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(DESTDIR)$(PREFIX)/bin
-	cp -r configs $(DESTDIR)$(PREFIX)/share/nightbench/
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SHAREDIR)
+	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(DESTDIR)$(BINDIR)
+	find configs -path configs/systemd -prune -o -type f -exec install -D -m 644 {} $(DESTDIR)$(SHAREDIR)/{} \;
+	for f in $(wildcard $(DATA)); do install -D -m 644 $$f $(DESTDIR)$(SHAREDIR)/$$f; done
+	install -d $(DESTDIR)$(LIBDIR)/systemd/system
+	for f in nightbenchd nightbench-keeper; do sed 's,@BIN@,$(BINDIR),' configs/systemd/$$f.service \
+	    >$(DESTDIR)$(LIBDIR)/systemd/system/$$f.service; done
+	install -D -m 644 configs/systemd/60-nightbench.rules $(DESTDIR)$(LIBDIR)/udev/rules.d/60-nightbench.rules
+	install -D -m 644 configs/systemd/nightbench.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/nightbench.conf
+	install -D -m 644 configs/systemd/nightbench.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/nightbench.conf
+	[ -f $(DESTDIR)$(SYSCONFDIR)/nightbench/nightbench.conf ] || \
+	    install -D -m 644 configs/systemd/nightbench.conf $(DESTDIR)$(SYSCONFDIR)/nightbench/nightbench.conf
+	install -d $(DESTDIR)$(PREFIX)/share/doc/nightbench
+	install -m 644 README.md LICENSE $(wildcard docs/*) $(DESTDIR)$(PREFIX)/share/doc/nightbench
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

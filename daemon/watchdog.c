@@ -19,9 +19,9 @@ static const char *find_stuck(struct sched *sched, struct recorder *recorder)
     struct recorder_health health;
     int64_t silent_ns;
 
-    if (!sched_silence(sched, WATCHDOG_LOCK_S * NS_PER_S, &silent_ns))
+    if (!sched_silence(sched, WATCHDOG_LOCK_MS * NS_PER_MS, &silent_ns))
         return "the scheduler's lock";
-    if (!recorder_responds(recorder, WATCHDOG_LOCK_S * NS_PER_S))
+    if (!recorder_responds(recorder, WATCHDOG_LOCK_MS * NS_PER_MS))
         return "the recorder's lock";
     recorder_health(recorder, &health); /* a runner that waits for room on the disk is silent, and right */
     if (silent_ns > WATCHDOG_RUNNER_S * NS_PER_S && health.condition != RECORDER_PAUSED)
@@ -37,9 +37,9 @@ void watchdog_turn(struct watchdog *watchdog, struct sched *sched, struct record
         return;
     watchdog->next_ns = now_ns + watchdog->period_ns;
     const char *stuck = find_stuck(sched, recorder);
-    if (stuck == NULL)
+    watchdog->misses = stuck != NULL ? watchdog->misses + 1 : 0;
+    if (watchdog->misses < WATCHDOG_MISSES)
         notify_send("WATCHDOG=1");
-    else if (!watchdog->starving)
+    else if (watchdog->misses == WATCHDOG_MISSES)
         log_warning("watchdog: %s does not move: the service manager will end this daemon", stuck);
-    watchdog->starving = stuck != NULL;
 }

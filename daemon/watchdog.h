@@ -10,7 +10,8 @@
 #include "daemon/sched.h"
 
 enum {
-    WATCHDOG_LOCK_S = 1, /* a lock that cannot be had for so long is a deadlock */
+    WATCHDOG_LOCK_MS = 20, /* waits this long for a lock: the heartbeat to the keeper must not suffer */
+    WATCHDOG_MISSES = 5,   /* a lock that could not be had so many times in a row is a deadlock */
     WATCHDOG_RUNNER_S =
         2700,          /* a run that has not reported anything for so long hangs: longer than any soak */
     WATCHDOG_SHARE = 3 /* looks this often within the time that the service manager allows */
@@ -19,7 +20,7 @@ enum {
 struct watchdog {
     int64_t period_ns; /* 0: nobody watches */
     int64_t next_ns;   /* host time of the next look */
-    bool starving;
+    int misses;        /* looks in a row that found something stuck */
 };
 
 void watchdog_init(struct watchdog *watchdog);

@@ -11,7 +11,8 @@
 
 /* Is there a service manager that listens? */
 bool notify_wanted(void);
-/* Sends "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=..."; false where nobody listens. */
+/* Sends "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=..."; false where nobody listens. Never waits: a
+ * manager that does not read must not stop the heartbeat of whoever sends. */
 bool notify_send(const char *state);
 /* Within which time WATCHDOG=1 must come again, in nanoseconds; 0: no watchdog. */
 int64_t notify_watchdog_ns(void);

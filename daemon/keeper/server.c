@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/notify.h"
 #include "daemon/keeper/server_private.h"
 #include "instruments/keeper_client.h"
 
@@ -369,6 +370,7 @@ static void announce(struct keeper *keeper)
     }
     printf("READY socket=%s\n", keeper->options.socket_path);
     fflush(stdout);
+    notify_send("READY=1");
 }
 
 int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err)

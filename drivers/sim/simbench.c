@@ -226,7 +226,8 @@ static int overlay_text(cJSON *chip, const char *text, struct error *err)
  */
 static void find_profile(const char *bench_path, const char *profile, char *path, size_t size)
 {
-    snprintf(path, size, "%s", profile);
+    char installed[PATH_MAX_BYTES];
+    snprintf(path, size, "%s", text_find_file(profile, installed, sizeof installed));
     if (access(path, R_OK) == 0 || *profile == '/')
         return;
     /* When none is there, the last one tried is named by the error. */
