@@ -103,7 +103,7 @@ static int get_many(struct modbus *s, const struct target *t, const int *roles, 
         const struct modbus_register *reg = &s->map->role[roles[i]];
         int code = 0;
         if (reg->present && block)
-            ret[i] = modbus_map_decode(s->map, roles[i], words + modbus_map_address(reg, t->channel) - first);
+            ret[i] = modbus_map_decode(s->map, roles[i], &words[modbus_map_address(reg, t->channel) - first]);
         else if (reg->present)
             code = get(s, t, roles[i], &ret[i], err);
         if (code)
