@@ -170,7 +170,7 @@ static void missing_trace_is_told(void **state)
 struct recording {
     const struct record_sink *sink;
     _Atomic bool stop;
-    int points;
+    _Atomic int points; /* acknowledged */
 };
 
 static void *record_on(void *context)
@@ -178,7 +178,7 @@ static void *record_on(void *context)
     struct recording *r = context;
     struct error err;
 
-    for (r->points = 0; !r->stop && r->points < 1000; r->points++) {
+    for (r->points = 0; !r->stop && r->points < 10000; r->points++) {
         fixture_point(r->sink, r->points, 1, VERDICT_PASS, 6);
         if (r->sink->ack(r->sink->context, &err) != 0)
             break;
@@ -198,13 +198,14 @@ static void recording_goes_on_meanwhile(void **state)
 
     add_trace(recording.sink, 5000);
     pthread_create(&thread, NULL, record_on, &recording);
-    usleep(30000);
+    for (int i = 0; i < 5000 && recording.points < 20; i++)
+        usleep(1000);
     assert_ok(backup_store(f->db, n.file, &result, &err));
     recording.stop = true;
     pthread_join(thread, NULL);
     assert_ok(recorder_close(recorder, &err));
     int copied = points_in(n.file);
-    assert_true(copied > 0);
+    assert_true(copied >= 20);
     assert_true(copied <= recording.points);
     assert_int_equal(points_in(f->db), recording.points);
     /* What was backed up goes on as a store of its own. */
