@@ -233,19 +233,15 @@ static void parse_power(const struct json_at *at, struct chip_profile *p)
 
 static void parse_contact(const struct json_at *at, struct chip_profile *p)
 {
-    static const char *const known[] = { "force_v", "limit_a", "diode_min_v", "diode_max_v", NULL };
+    static const char *const known[] = { "force_v", "limit_a", NULL };
     struct json_at contact = json_member(at, "contact_check", false);
 
     p->has_contact_check = contact.node != NULL;
     if (!contact.node)
         return;
     json_only(&contact, known);
-    p->contact_check.force_v = json_double(&contact, "force_v", true, -2, 2, 0);
-    p->contact_check.limit_a = json_double(&contact, "limit_a", true, 1e-9, 0.1, 1e-6);
-    p->contact_check.diode_min_v = json_double(&contact, "diode_min_v", true, -2, 2, 0);
-    p->contact_check.diode_max_v = json_double(&contact, "diode_max_v", true, -2, 2, 0);
-    if (p->contact_check.diode_min_v > p->contact_check.diode_max_v)
-        json_problem(&contact, "", "diode_min_v is above diode_max_v");
+    p->contact_check.force_v = json_double(&contact, "force_v", true, 0.001, PROFILE_CONTACT_MAX_V, 0);
+    p->contact_check.limit_a = json_double(&contact, "limit_a", true, 1e-9, PROFILE_CONTACT_MAX_A, 1e-6);
 }
 
 static void parse_pins(const struct json_at *at, struct chip_profile *p)

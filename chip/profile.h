@@ -14,7 +14,8 @@
  *     "power_up":   [ ["VDDIO"], ["VDDD"], ["spi", "test_source"] ],   barriers: one after another; inside
  * one: together "power_down"?: [ ... ],                                           default: power_up backwards
  *     "emergency":  [ ["test_source", "spi"], ["VDDIO"], [...] ],
- *     "contact_check"?: { "force_v", "limit_a", "diode_min_v", "diode_max_v" },
+ *     "interlocks"?: [ ... ],   rules that the keeper watches: instruments/interlock.h
+ *     "contact_check"?: { "force_v": up to 0.2, "limit_a": up to 0.02 },
  *     "pins"?: [ { "name", "kind": "supply|input|output|analog" } ],
  *     "spi": { "framing": "adl2|adi16", "mode", "clock_max_hz", "word_bits", "address_bits", "burst_words" },
  *     "identity": { "register": "ID", "value": "0x41440201", "revision_register"?, "die_registers"?:
@@ -77,10 +78,12 @@ struct profile_sequence {
     struct profile_barrier barrier[PROFILE_BARRIERS_MAX];
 };
 
-/* Contact check: force_v (small, negative: through the protection diodes) with limit_a; the diode drop says
- * that the pin has contact. */
+/* Contact check: what each unpowered rail is forced with, and the current limit to begin with. At most what
+ * harms no part and opens no junction. */
+#define PROFILE_CONTACT_MAX_V 0.2
+#define PROFILE_CONTACT_MAX_A 0.02
 struct profile_contact {
-    double force_v, limit_a, diode_min_v, diode_max_v;
+    double force_v, limit_a;
 };
 
 enum profile_pin_kind { PROFILE_PIN_SUPPLY, PROFILE_PIN_INPUT, PROFILE_PIN_OUTPUT, PROFILE_PIN_ANALOG };

@@ -13,10 +13,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#define FORCE_MAX_V 0.20 /* below every junction's knee, and below what harms an unpowered part */
 #define SETTLE_S    0.020
-#define SHORT_SHARE 0.5   /* of the forced voltage: less is a short, if the current says so too */
-#define LIMIT_MAX_A 0.020 /* at FORCE_MAX_V: 4 mW into a short */
+#define SHORT_SHARE 0.5 /* of the forced voltage: less is a short, if the current says so too */
 #define LIMIT_STEP  4.0
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
@@ -29,8 +27,7 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
 static double force_v(const struct chip_profile *profile, const struct profile_rail *rail,
                       const struct bench_channel *channel)
 {
-    double volt_v =
-        profile->has_contact_check ? fmin(fabs(profile->contact_check.force_v), FORCE_MAX_V) : FORCE_MAX_V;
+    double volt_v = profile->has_contact_check ? profile->contact_check.force_v : PROFILE_CONTACT_MAX_V;
 
     if (rail->abs_max_v < volt_v) /* a rail that lives below zero */
         volt_v = rail->abs_min_v <= -volt_v ? -volt_v : 0.0;
@@ -118,7 +115,7 @@ static int force_rail(struct run *run, struct run_point *point, int index, struc
             return rc;
         low = fabs(reads[0].reading.value) < SHORT_SHARE * fabs(volt_v);
         delivers = fabs(reads[1].reading.value) > SHORT_SHARE * limit_a;
-        if (!low || delivers || limit_a * LIMIT_STEP > LIMIT_MAX_A)
+        if (!low || delivers || limit_a * LIMIT_STEP > PROFILE_CONTACT_MAX_A)
             break;
     }
     int rc = record_rail(run, point, rail->name, reads, err);

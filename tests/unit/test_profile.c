@@ -113,6 +113,10 @@ static void test_mistakes(void **state)
         const char *from, *to, *message;
     } cases[] = {
         { "\"limit_a\"", "\"limit_A\"", "limit_A" },
+        { "\"force_v\": 0.2", "\"force_v\": -0.9", "/contact_check/force_v" },
+        { "\"force_v\": 0.2", "\"force_v\": 0.3", "/contact_check/force_v" },
+        { "\"limit_a\": 0.0001}", "\"limit_a\": 0.05}", "/contact_check/limit_a" },
+        { "\"force_v\": 0.2", "\"diode_min_v\": 0.2", "diode_min_v" },
         { "\"max_v\": 1.98", "\"max_v\": 2.2", "/rails/0" },
         { "\"ovp_v\": 2.05", "\"ovp_v\": 2.5", "ovp_v" },
         { "\"ovp_v\": 2.05", "\"ovp_v\": 1.9", "ovp_v" },
