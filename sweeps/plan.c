@@ -267,6 +267,8 @@ static void add_steps(const struct plan *plan, cJSON *root)
         json_add_number(item, "skipped", skipped_cells(plan, step));
         json_add_number(item, "duration_s", step->duration_s);
         json_add_number(item, "bytes", round(step->bytes));
+        if (step->note[0] != '\0')
+            cJSON_AddStringToObject(item, "note", step->note);
         cJSON_AddItemToArray(steps, item);
     }
 }

@@ -17,7 +17,8 @@ enum {
     PLAN_CELLS_MAX = 20000,
     PLAN_STEPS_MAX = CAMPAIGN_STEPS_MAX,
     PLAN_AXES_TEXT_MAX = 320,
-    PLAN_SETPOINTS_MAX = 512
+    PLAN_SETPOINTS_MAX = 512,
+    PLAN_NOTE_MAX = 200
 };
 
 struct plan_cell {
@@ -34,7 +35,8 @@ struct plan_step {
     const struct campaign_step *step;
     int first_cell, cell_count; /* in plan.cell */
     double duration_s;
-    double bytes; /* into the store */
+    double bytes;             /* into the store */
+    char note[PLAN_NOTE_MAX]; /* what may come out otherwise than hoped for, or "" */
 };
 
 /* One value that the plan will ask an output for, and the limit that it was held against. */
@@ -70,7 +72,7 @@ struct plan_inputs {
 int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
                struct error *err);
 void plan_free(struct plan *plan);
-/* {"hash","steps":[{index,kind,name,points,skipped,duration_s,bytes}],"points","samples","duration_s","bytes","setpoints":[..]}.
+/* {"hash","steps":[{index,kind,name,points,skipped,duration_s,bytes,note?}],"points","samples","duration_s","bytes","setpoints":[..]}.
  * The caller's: cJSON_Delete(). NULL when out of memory. */
 cJSON *plan_json(const struct plan *plan);
 

@@ -6,6 +6,7 @@
 #include "sweeps/plan_check.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,8 +33,19 @@ void plan_check_bench(const struct plan_state *state)
         step_problem(state, "/bench", "", "%s has no SPI bridge", bench->name);
 }
 
-/* Lists a set-point once. */
-static void list_setpoint(const struct plan_state *state, const struct plan_setpoint *setpoint)
+void plan_note(const struct plan_state *state, const char *format, ...)
+{
+    struct plan_step *step = &state->plan->step[state->step];
+    va_list args;
+
+    if (step->note[0] != '\0')
+        return;
+    va_start(args, format);
+    vsnprintf(step->note, sizeof step->note, format, args);
+    va_end(args);
+}
+
+void plan_list_setpoint(const struct plan_state *state, const struct plan_setpoint *setpoint)
 {
     struct plan *plan = state->plan;
 
@@ -57,7 +69,7 @@ void plan_check_voltage(const struct plan_state *state, const char *pointer, int
     snprintf(setpoint.rail, sizeof setpoint.rail, "%s", limits->name);
     setpoint.min_v = fmax(limits->min_v, channel->volt_min_v);
     setpoint.max_v = fmin(limits->max_v, channel->volt_max_v);
-    list_setpoint(state, &setpoint);
+    plan_list_setpoint(state, &setpoint);
 
     if (volt_v >= setpoint.min_v && volt_v <= setpoint.max_v)
         return;

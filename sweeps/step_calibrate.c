@@ -7,6 +7,7 @@
  * source goes off and the test bus is released at the end. */
 #include "sweeps/calibrate.h"
 #include "sweeps/cost.h"
+#include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
 
 #include <math.h>
@@ -64,6 +65,36 @@ static double round_s(const struct plan_state *state, const struct step_calibrat
            converters * 4.0 * COST_EXCHANGE_S;
 }
 
+/* The source's voltages, as far as they can be known before the chip's own references have been measured:
+ * full scale is the planned reference rail, its middle is half of that. */
+static void list_source(const struct plan_state *state, const struct campaign_step *step)
+{
+    const struct step_calibrate *calibrate = &step->u.calibrate;
+    const struct chip_profile *profile = state->inputs->profile;
+    const struct bench_file *bench = state->inputs->bench;
+    const struct bench_channel *source = &bench->channel[bench->source_channel];
+    struct plan_setpoint setpoint = { .step = state->step,
+                                      .min_v = source->volt_min_v,
+                                      .max_v = source->volt_max_v,
+                                      .limit_a = SOURCE_LIMIT_A };
+    double reference_v = 0.0;
+
+    for (int i = 0; i < profile->rail_count; i++) {
+        if (profile->rail[i].role == PROFILE_ROLE_REFERENCE)
+            reference_v = fmax(reference_v, state->rail_v[i]);
+    }
+    snprintf(setpoint.rail, sizeof setpoint.rail, "%s", source->name);
+    for (int i = 0; i < calibrate->level_count * CALIBRATE_DITHER && reference_v > 0.0; i++) {
+        setpoint.volt_v = calibrate_volt(reference_v / 2.0, reference_v, calibrate->adc.bits,
+                                         calibrate->level[i / CALIBRATE_DITHER], i % CALIBRATE_DITHER);
+        plan_list_setpoint(state, &setpoint);
+        if (setpoint.volt_v < setpoint.min_v || setpoint.volt_v > setpoint.max_v)
+            step_problem(state, step->pointer, "levels nearer to 0",
+                         "%s would be set to %.4g V; it gives %.4g to %.4g V", source->name, setpoint.volt_v,
+                         setpoint.min_v, setpoint.max_v);
+    }
+}
+
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
     const struct step_calibrate *calibrate = &step->u.calibrate;
@@ -75,6 +106,8 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     if (bench->source_channel < 0 || bench->meter_channel < 0)
         step_problem(state, step->pointer, "\"test_bus\" with source and meter in the bench file",
                      "%s has no source and meter on the test bus", bench->name);
+    else
+        list_source(state, step);
     if (profile_trim_index(profile, "offset") < 0 || profile_trim_index(profile, "gain") < 0 ||
         converters == 0)
         step_problem(state, step->pointer, "", "%s has no converters with offset and gain trims",

@@ -7,6 +7,7 @@
  * sees none on any rail, the socket is empty or open. What an instrument cannot tell is recorded as not
  * decided, never as passed: identifying the chip over SPI is the proof of contact. */
 #include "sweeps/cost.h"
+#include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
 
 #include <ctype.h>
@@ -34,6 +35,21 @@ static double force_v(const struct chip_profile *profile, const struct profile_r
     return volt_v >= channel->volt_min_v && volt_v <= channel->volt_max_v ? volt_v : 0.0;
 }
 
+static void list_force(const struct plan_state *state, const struct profile_rail *rail,
+                       const struct bench_channel *channel)
+{
+    double volt_v = channel != NULL ? force_v(state->inputs->profile, rail, channel) : 0.0;
+    struct plan_setpoint setpoint = { .step = state->step, .volt_v = volt_v };
+
+    if (volt_v == 0.0)
+        return;
+    setpoint.min_v = fmax(-PROFILE_CONTACT_MAX_V, channel->volt_min_v);
+    setpoint.max_v = fmin(PROFILE_CONTACT_MAX_V, channel->volt_max_v);
+    setpoint.limit_a = fmin(PROFILE_CONTACT_MAX_A, channel->limit_max_a);
+    snprintf(setpoint.rail, sizeof setpoint.rail, "%s", rail->name);
+    plan_list_setpoint(state, &setpoint);
+}
+
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
     (void)step;
@@ -41,6 +57,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
         const struct bench_channel *channel =
             bench_file_rail(state->inputs->bench, state->inputs->profile->rail[i].name);
         double read_s = channel != NULL ? 2.0 * channel->measure_s : 0.0;
+        list_force(state, &state->inputs->profile->rail[i], channel);
         cost->seconds += 5.0 * COST_SETTING_S + SETTLE_S + read_s;
         cost->bytes += 2 * COST_READING_BYTES;
     }

@@ -241,6 +241,35 @@ static void every_setpoint_is_listed_within_its_limits(void **state)
     plan_free(plan);
 }
 
+/* Everything that an output is asked for: the contact check's force and the calibration's source too. */
+static void forces_and_source_voltages_are_set_points(void **state)
+{
+    struct plan *plan =
+        must_build(*state, HEAD "{\"step\":\"contact\"}," UP "{\"step\":\"calibrate\"}]}", CAMPAIGN_CHIP, 0);
+    const struct fixture *f = *state;
+    const char *source = f->bench->channel[f->bench->source_channel].name;
+    double low_v = INFINITY, high_v = -INFINITY;
+    int forced = 0, applied = 0;
+
+    for (int i = 0; i < plan->setpoint_count; i++) {
+        const struct plan_setpoint *setpoint = &plan->setpoint[i];
+        assert_true(setpoint->volt_v >= setpoint->min_v && setpoint->volt_v <= setpoint->max_v);
+        if (setpoint->step == 0) {
+            assert_true(setpoint->volt_v == 0.2 && setpoint->limit_a <= 0.02);
+            forced++;
+        } else if (strcmp(setpoint->rail, source) == 0) {
+            assert_int_equal(setpoint->step, 2);
+            low_v = fmin(low_v, setpoint->volt_v);
+            high_v = fmax(high_v, setpoint->volt_v);
+            applied++;
+        }
+    }
+    assert_int_equal(forced, f->profile->rail_count);
+    assert_int_equal(applied, 3 * 4);
+    assert_true(fabs(low_v - 0.06) < 0.001 && fabs(high_v - 0.54) < 0.001);
+    plan_free(plan);
+}
+
 static void the_reference_skips_what_needs_a_chip(void **state)
 {
     struct plan *plan =
@@ -293,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_beyond_limits_are_refused_with_the_nearest, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_in_a_wrong_order_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_setpoint_is_listed_within_its_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(forces_and_source_voltages_are_set_points, setup, teardown),
         cmocka_unit_test_setup_teardown(the_reference_skips_what_needs_a_chip, setup, teardown),
         cmocka_unit_test_setup_teardown(more_samples_take_more_time_and_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(moves_are_cut_into_small_steps, setup, teardown),
