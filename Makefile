@@ -55,7 +55,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lm
 
-.PHONY: torture-power torture-store all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -117,6 +117,18 @@ torture-power: deps
 	@$(MAKE) --no-print-directory $(TORTURE)
 	@$(OUT)/tests/fault/store_torture_normal power 2000 must-lose
 	@$(OUT)/tests/fault/store_torture power $(N)
+
+# N times kill -9 in the middle of a run, each time resumed: nothing acknowledged is lost, nothing is there twice.
+torture-kill: N = 1000
+torture-kill: deps data
+	@$(MAKE) --no-print-directory programs
+	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-kill $(N)
+
+# Faults of every kind on every wire in every phase (N: only so many of them): no wrong value is stored as a good one.
+torture-faults: N = 0
+torture-faults: deps data
+	@$(MAKE) --no-print-directory programs
+	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-faults $(N)
 
 # Every operation on a file, and every allocation, fails once and for good while a campaign is recorded.
 torture-store: deps

@@ -48,9 +48,14 @@ struct command {
     int (*plan)(void *context, const char *path, const char *text, cJSON **ret, struct error *err);
     int (*start)(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
                  struct error *err);
+    int (*pause)(void *context, bool dark, struct error *err); /* between points; dark: outputs off */
+    /* A run that is paused or held; where none is under way, the one that was interrupted last. */
+    int (*resume)(void *context, char ret_ulid[ULID_TEXT], struct error *err);
     int (*stop)(void *context, struct error *err);  /* after this point, ordered power-down */
     int (*abort)(void *context, struct error *err); /* now, ordered power-down */
     int (*estop)(void *context, const char *who, struct error *err);
+    /* Ends a latched emergency stop or trip; the reason is recorded. */
+    int (*clear)(void *context, const char *who, const char *reason, struct error *err);
     int (*compare)(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err);
     /* Events after `after` that are still kept (0: all) into out[max]; returns the count, 0 when there are
      * none yet. wake_fd() is an eventfd-like descriptor for poll that is readable whenever new events may

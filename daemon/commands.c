@@ -3,9 +3,12 @@
  *
  * commands: struct command, answered by scheduler, documents and store. Any thread.
  */
+#include <stdio.h>
+
 #include "daemon/compare.h"
 #include "daemon/daemon.h"
 #include "daemon/documents.h"
+#include "instruments/keeper_client.h"
 #include "daemon/metrics.h"
 
 static int command_status(void *context, cJSON **ret, struct error *err)
@@ -79,6 +82,20 @@ static int command_start(void *context, const struct command_start *start, char 
     return sched_start(daemon->sched, start, ret_ulid, err);
 }
 
+static int command_pause(void *context, bool dark, struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_pause(daemon->sched, dark, err);
+}
+
+static int command_resume(void *context, char ret_ulid[ULID_TEXT], struct error *err)
+{
+    struct daemon *daemon = context;
+
+    return sched_resume(daemon->sched, ret_ulid, err);
+}
+
 static int command_stop(void *context, struct error *err)
 {
     struct daemon *daemon = context;
@@ -98,6 +115,25 @@ static int command_estop(void *context, const char *who, struct error *err)
     struct daemon *daemon = context;
 
     return sched_estop(daemon->sched, who, err);
+}
+
+static int command_clear(void *context, const char *who, const char *reason, struct error *err)
+{
+    struct daemon *daemon = context;
+    char text[RECORD_TEXT_MAX];
+
+    if (daemon->bench_file == NULL)
+        return error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
+    snprintf(text, sizeof text, "%.40s: %.200s", who, reason);
+    int code = keeper_client_clear(daemon->keeper_path, text, err);
+    if (code != 0)
+        return code;
+    struct record_event event = { .kind = "clear",
+                                  .text = text,
+                                  .time_ns = clock_now(daemon->clock),
+                                  .wall_ns = clock_wall_now() };
+    const struct record_sink *sink = recorder_sink(daemon->recorder);
+    return sink->event(sink->context, &event, err);
 }
 
 static int command_compare(void *context, const char *run_a, const char *run_b, cJSON **ret,
@@ -152,9 +188,12 @@ void daemon_commands(struct daemon *daemon, struct command *ret_command)
         .check = command_check,
         .plan = command_plan,
         .start = command_start,
+        .pause = command_pause,
+        .resume = command_resume,
         .stop = command_stop,
         .abort = command_abort,
         .estop = command_estop,
+        .clear = command_clear,
         .compare = command_compare,
         .events = command_events,
         .subscribe = command_subscribe,

@@ -4,6 +4,7 @@
  * pause: waiting, and what is dark meanwhile. */
 #include "sweeps/pause.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #define SLICE_S 0.1 /* how soon a word is seen */
@@ -34,6 +35,21 @@ static int wait_slice(struct run *run, struct error *err)
     return runner_wait(run, SLICE_S, err);
 }
 
+/* Going dark may fail, for it may be an instrument that somebody is called for: the power-down has recorded
+ * what was not confirmed, and a person is waited for all the same. */
+static int go_dark(struct run *run, struct run_dark *dark, struct error *err)
+{
+    struct error own = { 0 };
+
+    int rc = runner_go_dark(run, dark, &own);
+    if (rc == ERR_FENCED || rc == ERR_TRIPPED || runner_check(run, NULL) < 0) {
+        if (err != NULL)
+            *err = own;
+        return rc;
+    }
+    return 0;
+}
+
 /* Waits for GO. A word that asks for darkness is obeyed while waiting, too. */
 static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, struct error *err)
 {
@@ -41,7 +57,7 @@ static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, st
 
     while ((word = wanted(run)) != RUN_PAUSE_GO && !runner_stopping(run) && rc == 0) {
         if (word != RUN_PAUSE_LIT && !*is_dark) {
-            rc = runner_go_dark(run, dark, err);
+            rc = go_dark(run, dark, err);
             *is_dark = true;
         }
         if (rc == 0)
@@ -50,35 +66,56 @@ static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, st
     return rc;
 }
 
-static int wait_in(struct run *run, const char *state, const char *why, struct error *err)
+/* `is_dark`: *dark has been filled by who calls. Returns with the outputs as they were, unless stopping. */
+static int wait_in(struct run *run, const char *state, const char *why, struct run_dark *dark, bool is_dark,
+                   struct error *err)
 {
-    struct run_dark dark;
-    bool is_dark = false;
-
     int rc = tell_state(run, state, why, err);
     if (rc == 0)
-        rc = wait_for_go(run, &dark, &is_dark, err);
+        rc = wait_for_go(run, dark, &is_dark, err);
     if (rc < 0 || runner_stopping(run))
         return rc;
-    if (is_dark)
-        rc = runner_relight(run, &dark, err);
-    return rc == 0 ? tell_state(run, "running", "", err) : rc;
+    rc = tell_state(run, "running", "", err);
+    return rc == 0 && is_dark ? runner_relight(run, dark, err) : rc;
 }
 
 int pause_here(struct run *run, struct error *err)
 {
-    int word = wanted(run);
+    struct run_dark dark;
+    bool is_dark = wanted(run) >= RUN_PAUSE_DARK;
 
-    if (word == RUN_PAUSE_GO || runner_stopping(run))
+    if (wanted(run) == RUN_PAUSE_GO || runner_stopping(run))
         return 0;
-    return wait_in(run, "paused", word == RUN_PAUSE_DARK ? "with the outputs off" : "", err);
+    int rc = is_dark ? go_dark(run, &dark, err) : 0;
+    return rc == 0 ? wait_in(run, "paused", is_dark ? "with the outputs off" : "", &dark, is_dark, err) : rc;
 }
 
 int pause_hold(struct run *run, const char *why, struct error *err)
 {
+    struct run_dark dark;
+    struct error again = { 0 };
+    char reason[ERROR_LINE_MAX];
+
     if (run->context->pause == NULL)
         return error_set(err, ERR_UNSUPPORTED, "nobody can resume this run: %s", why);
-    atomic_store(run->context->pause, RUN_PAUSE_HELD);
-    int rc = runner_event(run, "held", NULL, err, "waiting for a person: %s", why);
-    return rc == 0 ? wait_in(run, "held", why, err) : rc;
+    int rc = go_dark(run, &dark, &again);
+    snprintf(reason, sizeof reason, "%s", why);
+    while (rc == 0) {
+        atomic_store(run->context->pause, RUN_PAUSE_HELD);
+        rc = runner_event(run, "held", NULL, err, "waiting for a person: %s", reason);
+        if (rc < 0)
+            return rc;
+        again = (struct error){ 0 };
+        rc = wait_in(run, "held", reason, &dark, true, &again);
+        if (rc == 0 || rc == ERR_FENCED || rc == ERR_TRIPPED || rc == ERR_FULL ||
+            runner_check(run, NULL) < 0 || runner_stopping(run))
+            break;
+        /* It was not mended: what has come up again goes down, and the waiting goes on. */
+        error_describe(&again, reason, sizeof reason);
+        struct run_dark halfway;
+        rc = go_dark(run, &halfway, &again);
+    }
+    if (rc < 0 && err != NULL)
+        *err = again;
+    return rc;
 }

@@ -101,9 +101,12 @@ int api_campaigns(struct web_call *call, struct error *err);        /* api_campa
 int api_campaign_check(struct web_call *call, struct error *err);   /* api_campaigns.c */
 int api_campaign_plan(struct web_call *call, struct error *err);    /* api_campaigns.c */
 int api_run_start(struct web_call *call, struct error *err);        /* api_control.c */
+int api_pause(struct web_call *call, struct error *err);            /* api_pause.c */
+int api_resume(struct web_call *call, struct error *err);           /* api_pause.c */
 int api_stop(struct web_call *call, struct error *err);             /* api_control.c */
 int api_abort(struct web_call *call, struct error *err);            /* api_control.c */
 int api_estop(struct web_call *call, struct error *err);            /* api_control.c */
+int api_clear(struct web_call *call, struct error *err);            /* api_clear.c */
 int api_runs(struct web_call *call, struct error *err);             /* api_runs.c */
 int api_run(struct web_call *call, struct error *err);              /* api_runs.c */
 int api_run_points(struct web_call *call, struct error *err);       /* api_runs.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * control: the commands that steer a daemon: start, watch, stop, abort, estop.
+ * control: the commands that steer a daemon: start, watch, pause, resume, stop, abort, estop.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ const volatile sig_atomic_t *control_interrupted(void)
     return &interrupted;
 }
 
-static int post(const struct args *args, const char *path, const char *said)
+static int post_body(const struct args *args, const char *path, const char *body, const char *said)
 {
     struct error err = { 0 };
     struct remote *remote;
@@ -42,7 +42,7 @@ static int post(const struct args *args, const char *path, const char *said)
 
     int rc = source_remote(args, &remote, &err);
     if (rc == 0) {
-        rc = remote_post(remote, path, "", NULL, &answer, &err);
+        rc = remote_post(remote, path, body, NULL, &answer, &err);
         remote_close(remote);
     }
     if (rc != 0)
@@ -59,6 +59,28 @@ static int post(const struct args *args, const char *path, const char *said)
     return EXIT_OK;
 }
 
+static int post(const struct args *args, const char *path, const char *said)
+{
+    return post_body(args, path, "", said);
+}
+
+int do_pause(const struct args *args)
+{
+    bool off = args->positional[0] != NULL;
+
+    if (off && strcmp(args->positional[0], "off") != 0) {
+        fprintf(stderr, "nightbench: pause takes nothing, or 'off' for the outputs\n");
+        return EXIT_USAGE;
+    }
+    return post_body(args, "/api/v1/pause", off ? "{\"outputs\":\"off\"}" : "",
+                     "the run pauses after this point; 'nightbench resume' goes on with it");
+}
+
+int do_resume(const struct args *args)
+{
+    return post(args, "/api/v1/resume", "the run goes on; 'nightbench watch' follows it");
+}
+
 int do_stop(const struct args *args)
 {
     return post(args, "/api/v1/stop", "the run ends after this point; 'nightbench watch' follows it");
@@ -69,11 +91,9 @@ int do_abort(const struct args *args)
     return post(args, "/api/v1/abort", "the run ends now, with an ordered power-down");
 }
 
-/* The keeper's own socket lies beside the daemon's, and works while the daemon hangs. */
-static int estop_by_keeper(const struct args *args, struct error *err)
+int control_keeper_path(const struct args *args, char *out, size_t size, struct error *err)
 {
-    char folder[OPTIONS_PATH_MAX], path[OPTIONS_PATH_MAX + 32];
-    int missed = 0;
+    char folder[OPTIONS_PATH_MAX];
 
     if (args->url != NULL)
         return error_set(err, ERR_UNSUPPORTED, "an address on the network has no keeper's socket");
@@ -84,8 +104,19 @@ static int estop_by_keeper(const struct args *args, struct error *err)
         snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - args->socket) : 1,
                  slash != NULL ? args->socket : ".");
     }
-    snprintf(path, sizeof path, "%s/keeper.sock", folder);
-    int code = keeper_client_estop(path, "nightbench estop", &missed, err);
+    snprintf(out, size, "%s/keeper.sock", folder);
+    return 0;
+}
+
+/* The keeper's own socket works while the daemon hangs. */
+static int estop_by_keeper(const struct args *args, struct error *err)
+{
+    char path[CONTROL_PATH_MAX];
+    int missed = 0;
+
+    int code = control_keeper_path(args, path, sizeof path, err);
+    if (code == 0)
+        code = keeper_client_estop(path, "nightbench estop", &missed, err);
     if (code == 0 && missed > 0)
         code = error_set(err, ERR_HANG, "%d outputs did not confirm that they are off: look at the bench now",
                          missed);
@@ -99,7 +130,7 @@ int do_estop(const struct args *args)
     int code = estop_by_keeper(args, &err);
     if (code == 0) {
         puts(args->json ? "{\"accepted\":\"estop\",\"by\":\"keeper\"}"
-                        : "outputs off, by the keeper; latched until nightbench-safe clear \"REASON\"");
+                        : "outputs off, by the keeper; latched until nightbench clear \"REASON\"");
         return EXIT_OK;
     }
     if (args->url == NULL)
