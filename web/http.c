@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * http: the only file that knows libmicrohttpd. It collects a request, passes it through the gate and the
- * router, runs quick handlers at once and others in a query thread with the connection suspended, and sends
- * the reply.
+ * http: with http_reply the only file that knows libmicrohttpd. It collects a request, passes it through the
+ * gate and the router, runs quick handlers at once and others in a query thread with the connection
+ * suspended, and sends the reply.
  *
  * Stopping is ordered because the library aborts the process when it is stopped with a suspended connection:
  * first refuse new work, then finish the queries (each resumes its connection), then end the streams (which
@@ -17,13 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
 #include "web/gate.h"
+#include "web/http_reply.h"
 #include "web/hub.h"
 #include "web/listen.h"
 #include "web/reaper.h"
@@ -90,63 +90,11 @@ struct exchange {
 static char tls_priorities[] =
     "SECURE256:+SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"; /* the library's type is not const */
 
-static const char *const security_headers[][2] = {
-    { "X-Content-Type-Options", "nosniff" },
-    { "Cache-Control", "no-store" },
-    { "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'" },
-    { "Referrer-Policy", "no-referrer" },
-    { "Cross-Origin-Resource-Policy", "same-origin" },
-};
-
 /* ---- Replies ---- */
-
-static void add_security_headers(struct MHD_Response *response)
-{
-    for (size_t i = 0; i < sizeof security_headers / sizeof security_headers[0]; i++)
-        MHD_add_response_header(response, security_headers[i][0], security_headers[i][1]);
-}
-
-/* Takes body or descriptor out of the reply. NULL when out of memory. */
-static struct MHD_Response *make_response(struct web_reply *reply)
-{
-    struct MHD_Response *response;
-    struct stat info;
-
-    if (reply->fd >= 0) {
-        if (fstat(reply->fd, &info) != 0)
-            return NULL;
-        response = MHD_create_response_from_fd64((uint64_t)info.st_size, reply->fd);
-        if (response != NULL)
-            reply->fd = -1;
-    } else {
-        response = MHD_create_response_from_buffer(reply->length, reply->body, MHD_RESPMEM_MUST_FREE);
-        if (response != NULL)
-            reply->body = NULL;
-    }
-    if (response == NULL)
-        return NULL;
-    add_security_headers(response);
-    MHD_add_response_header(response, "Content-Type", reply->content_type);
-    if (reply->close)
-        MHD_add_response_header(response, "Connection", "close");
-    if (reply->allow != NULL)
-        MHD_add_response_header(response, "Allow", reply->allow);
-    if (reply->cookie[0] != '\0')
-        MHD_add_response_header(response, "Set-Cookie", reply->cookie);
-    if (reply->status == 401)
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"nightbench\"");
-    if (reply->location[0] != '\0')
-        MHD_add_response_header(response, "Location", reply->location);
-    if (reply->disposition[0] != '\0')
-        MHD_add_response_header(response, "Content-Disposition", reply->disposition);
-    if (reply->status == 503)
-        MHD_add_response_header(response, "Retry-After", "1");
-    return response;
-}
 
 static enum MHD_Result send_reply(struct exchange *exchange)
 {
-    struct MHD_Response *response = make_response(&exchange->reply);
+    struct MHD_Response *response = http_make_response(&exchange->reply);
 
     if (response == NULL)
         return MHD_NO; /* closes the connection */
@@ -185,7 +133,7 @@ static enum MHD_Result send_and_cache(struct exchange *exchange, uint64_t genera
 
     if (status != MHD_HTTP_OK)
         return send_reply(exchange);
-    struct MHD_Response *response = make_response(&exchange->reply);
+    struct MHD_Response *response = http_make_response(&exchange->reply);
     if (response == NULL)
         return MHD_NO;
     enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
@@ -266,7 +214,7 @@ static enum MHD_Result start_stream(struct exchange *exchange)
         free_stream(stream);
         return MHD_NO;
     }
-    add_security_headers(response);
+    http_add_security_headers(response);
     MHD_add_response_header(response, "Content-Type", "text/event-stream");
     enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
