@@ -16,7 +16,8 @@ struct supply {
     char errors[4][40];
     int error_count;
     char log[8192]; /* every line that came */
-    atomic_bool mute_measure, stop_at_error, lie_about_output, not_a_number, late_measure, deaf, tripped;
+    atomic_bool mute_measure, stop_at_error, lie_about_output, not_a_number, late_measure, deaf, tripped,
+        says_state; /* instead of a reading */
     const char *identity;
 };
 
@@ -51,7 +52,11 @@ static inline void supply_part(struct supply *s, const char *part, char *answer,
     else if (sscanf(part, "OUTP? (@%d)", &channel) == 1)
         snprintf(answer, size, "%d", channel == 1 && (atomic_load(&s->lie_about_output) ? !s->on : s->on));
     else if (strncmp(part, "MEAS:VOLT?", 10) == 0)
-        snprintf(answer, size, atomic_load(&s->not_a_number) ? "+9.91000000E+37" : "%+.8E", s->volt_v);
+        snprintf(answer, size,
+                 atomic_load(&s->says_state)     ? "ON"
+                 : atomic_load(&s->not_a_number) ? "+9.91000000E+37"
+                                                 : "%+.8E",
+                 s->volt_v);
     else if (strstr(part, "COND?"))
         snprintf(answer, size, "%d", s->on ? 2 : 0);
     else if (strstr(part, "TRIP?"))

@@ -223,6 +223,16 @@ static void not_a_number_is_flagged(void **state)
     assert_false(m.flags & READING_OVERRANGE);
 }
 
+/* "ON" is a number where a state was asked for, 1; it is no volt. */
+static void a_state_is_no_reading(void **state)
+{
+    struct rig *rig = *state;
+    struct error err = { 0 };
+    atomic_store(&rig->supply.says_state, true);
+    struct message m = { .op = MESSAGE_MEASURE, .value = { QUANTITY_VOLTAGE } };
+    assert_int_equal(request(rig, &m, &err), ERR_GARBAGE);
+}
+
 static void a_late_answer_is_not_the_next_one(void **state)
 {
     struct rig *rig = *state;
@@ -252,6 +262,7 @@ int main(void)
         RIG(a_parser_that_stops_is_asked_again),
         RIG(an_output_that_lies_is_found_out),
         RIG(not_a_number_is_flagged),
+        RIG(a_state_is_no_reading),
         RIG(a_late_answer_is_not_the_next_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
