@@ -276,9 +276,9 @@ static int do_measure(struct modbus *s, const struct target *t, struct message *
     static const int MEASURES[] = { [QUANTITY_VOLTAGE] = MODBUS_MEASURE_VOLTAGE,
                                     [QUANTITY_CURRENT] = MODBUS_MEASURE_CURRENT,
                                     [QUANTITY_TEMPERATURE] = MODBUS_MEASURE_TEMPERATURE };
+    if (!(m->value[0] >= QUANTITY_VOLTAGE && m->value[0] <= QUANTITY_TEMPERATURE))
+        return error_set(err, ERR_INVALID, "no quantity %g", m->value[0]);
     int quantity = (int)m->value[0];
-    if (quantity < QUANTITY_VOLTAGE || quantity > QUANTITY_TEMPERATURE)
-        return error_set(err, ERR_INVALID, "no quantity %d", quantity);
     if (!offered(s, MEASURES[quantity], err))
         return ERR_UNSUPPORTED;
     const int roles[] = { MEASURES[quantity], MODBUS_MODE, MODBUS_TRIP, MODBUS_OUTPUT, MODBUS_STATUS };

@@ -142,11 +142,18 @@ static int open_codec(struct modbus_link *link, struct error *err)
     return 0;
 }
 
-static int set_parity(int fd, char parity, struct error *err)
+static int descriptor(const struct modbus_link *link)
+{
+    return link->transport->ops->fd(link->transport);
+}
+
+static int set_parity(const struct modbus_link *link, struct error *err)
 {
     struct termios line;
+    char parity = link->address.parity;
     if (parity == 'N')
         return 0;
+    int fd = descriptor(link);
     if (fd < 0 || tcgetattr(fd, &line) < 0)
         return error_set(err, ERR_UNSUPPORTED, "parity %c: no serial line", parity);
     line.c_cflag |= PARENB | (parity == 'O' ? PARODD : 0);
@@ -167,12 +174,11 @@ int modbus_link_open(const struct transport_env *env, const char *name, const ch
         modbus_link_close(link);
         return code;
     }
-    int fd = link->transport->ops->fd(link->transport);
-    link->tcp =
-        link->address.framing == MODBUS_LINK_TCP || (link->address.framing == MODBUS_LINK_SIM && !isatty(fd));
+    link->tcp = link->address.framing == MODBUS_LINK_TCP ||
+                (link->address.framing == MODBUS_LINK_SIM && !isatty(descriptor(link)));
     if (link->address.gap_s > link->pace.gap_s)
         link->pace.gap_s = link->address.gap_s;
-    code = set_parity(fd, link->address.parity, err);
+    code = set_parity(link, err);
     if (!code)
         code = open_codec(link, err);
     if (code) {

@@ -61,8 +61,10 @@ static void read_register(const struct json_at *at, int role, struct modbus_regi
         .expect = (int)json_integer(at, "expect", role == MODBUS_SETUP, 0, 0xffff, 0),
     };
     reg->bad_count = json_doubles(at, "bad", false, reg->bad, MODBUS_BAD_MAX);
-    if (ROLES[role].whole && (reg->scale != 1 || reg->offset != 0 || reg->type != MODBUS_U16))
-        json_problem(at, "", "'%s' is a code: it has neither scale nor offset nor type", ROLES[role].name);
+    if (ROLES[role].whole &&
+        (reg->scale != 1 || reg->offset != 0 || reg->type != MODBUS_U16 || reg->bad_count))
+        json_problem(at, "", "'%s' is a code: it has neither scale nor offset, type, bad values",
+                     ROLES[role].name);
 }
 
 static void read_registers(const struct json_at *root, struct modbus_map *map)
