@@ -27,6 +27,13 @@ double cost_rails_s(const struct plan_inputs *inputs)
     return longest;
 }
 
+double cost_window_s(const struct plan_inputs *inputs)
+{
+    double pass_s = cost_rails_s(inputs);
+
+    return fmax(inputs->campaign->log_period_s, pass_s) + pass_s;
+}
+
 static double move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v, bool logged)
 {
     const struct chip_profile *profile = inputs->profile;

@@ -31,6 +31,8 @@ enum {
 
 /* One pass over volts and amperes of all rails: instruments work in parallel, the channels of one in turn. */
 double cost_rails_s(const struct plan_inputs *inputs);
+/* The shortest window that surely holds one such pass, whenever it begins. */
+double cost_window_s(const struct plan_inputs *inputs);
 double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v);
 double cost_power_down_s(const struct plan_inputs *inputs);
 double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v);

@@ -45,6 +45,16 @@ static double operations(const struct run *run)
     return (double)run->context->assets->network[run->network].macs * run->profile->operations_per_mac;
 }
 
+/* No figure is better than a made-up one, and said is better than silent. */
+static int tell_none(struct run *run, const struct run_point *point, const char *what, int64_t t0_ns,
+                     int64_t t1_ns, struct error *err)
+{
+    return runner_event(run, "note", NULL, err,
+                        "step %d, point %d, attempt %d: no %s: no pass over the rails falls into %.3g s",
+                        point->step, point->cell != NULL ? point->cell->index : -1, point->attempt, what,
+                        fmax(0.0, (double)(t1_ns - t0_ns) / NS_PER_S));
+}
+
 int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int64_t t1_ns, int64_t n,
                     struct error *err)
 {
@@ -52,8 +62,10 @@ int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int
     double each_s = (double)(t1_ns - t0_ns) / NS_PER_S / (double)n;
 
     int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, U_TIME_SHARE * each_s, err);
-    if (rc < 0 || run->sampler == NULL || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
-        return rc; /* no pass fits: no figure is better than a made-up one */
+    if (rc < 0 || run->sampler == NULL)
+        return rc;
+    if (!sampler_window(run->sampler, t0_ns, t1_ns, &window))
+        return tell_none(run, point, "energy", t0_ns, t1_ns, err);
     rc = runner_rails(run, point, &window, err);
     if (rc < 0)
         return rc;
@@ -120,8 +132,10 @@ int energy_compute(struct run *run, struct run_point *point, const uint8_t *inpu
     double most = fmin(REPEAT_MAX, COUNTED_CYCLES_MAX / fmax(1.0, (double)program->cycles));
     repeat = (int)fmax(1.0, fmin(most, fmax(repeat, ceil(window_s / each_s))));
     int rc = repeat_run(run, program, input, repeat, &t0_ns, &t1_ns, &each_s, err);
-    if (rc < 0 || !sampler_window(run->sampler, t0_ns, t1_ns, &window))
+    if (rc < 0)
         return rc;
+    if (!sampler_window(run->sampler, t0_ns, t1_ns, &window))
+        return tell_none(run, point, "energy of computing alone", t0_ns, t1_ns, err);
 
     double energy_j = window.total_w * each_s, u_energy_j = window.u_total_w * each_s;
     rc = runner_quantity(run, point, QUANTITY_ENERGY_COMPUTE, energy_j, u_energy_j, err);

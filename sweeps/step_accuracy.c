@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000 };
+enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000, LINK_READINGS = 2 };
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -52,6 +52,28 @@ static double idle_s(struct plan_state *state, double window_s)
     return window_s * ceil(fmax(1.0, pass_s / window_s));
 }
 
+/* A window without a whole pass over the rails gives no figure: better known before the evening than after.
+ */
+static void note_short_window(const struct plan_state *state, const struct step_accuracy *accuracy, int bits)
+{
+    double need_s = cost_window_s(state->inputs), window_s = accuracy->energy_window_s;
+    double samples_s = accuracy->samples * cost_inference_s(state, state->network, bits);
+
+    if (!(window_s > 0.0) || !(state->inputs->campaign->log_period_s > 0.0))
+        return;
+    if (fmax(window_s, samples_s) < need_s)
+        plan_note(state,
+                  "energy_window_s of %.3g s is too short: one pass over the rails surely falls into %.3g s; "
+                  "there may be no energy figure",
+                  window_s, need_s);
+    else if (accuracy->compute_repeat > 0 && window_s < need_s)
+        plan_note(
+            state,
+            "energy_window_s of %.3g s is too short for the energy of computing alone: one pass over the "
+            "rails surely falls into %.3g s",
+            window_s, need_s);
+}
+
 static void plan(struct plan_state *state, const struct campaign_step *step, struct plan_cost *cost)
 {
     const struct step_accuracy *accuracy = &step->u.accuracy;
@@ -66,10 +88,12 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
                      "energy needs the rails to be logged");
     cost->samples += accuracy->samples;
     cost->bytes += (double)accuracy->samples * COST_SAMPLE_BYTES +
-                   (QUANTITY_POINT_COUNT + 3.0 * state->inputs->profile->rail_count) * COST_READING_BYTES;
+                   (QUANTITY_POINT_COUNT + LINK_READINGS + 3.0 * state->inputs->profile->rail_count) *
+                       COST_READING_BYTES;
     if (backend_of(accuracy, state->inputs->backend) == CAMPAIGN_REFERENCE || state->network < 0)
         return; /* the reference takes no bench time */
 
+    note_short_window(state, accuracy, adc->bits);
     double active_s = accuracy->samples * cost_inference_s(state, state->network, adc->bits);
     if (accuracy->has_adc)
         active_s += cost_load_s(state, state->network, false);
@@ -224,6 +248,19 @@ static int record_score(struct run *run, struct run_point *point, const struct s
     return rc;
 }
 
+/* What the link cost this point: retries show a marginal wire before it fails. */
+static int record_link(struct run *run, const struct run_point *point, const struct chip_link_stats *before,
+                       struct error *err)
+{
+    struct chip_link_stats now = chip_link_stats(run->chip);
+    int rc = runner_value(run, point, "link.retries", UNIT_NONE, (double)(now.retries - before->retries), 0.0,
+                          0, err);
+
+    return rc < 0 ? rc
+                  : runner_value(run, point, "link.reruns", UNIT_NONE, (double)(now.reruns - before->reruns),
+                                 0.0, 0, err);
+}
+
 static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
                           const struct dataset *dataset, int64_t t0_ns, int64_t n, struct error *err)
 {
@@ -277,6 +314,9 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         return rc;
 
     struct backend *backend = runner_backend(run, which);
+    struct chip_link_stats link = { 0 };
+    if (which == CAMPAIGN_CHIP)
+        link = chip_link_stats(run->chip);
     int64_t t0_ns = runner_now(run);
     point->outcome->dataset = accuracy->dataset;
     rc = take_samples(run, point, &score, err);
@@ -287,6 +327,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         rc = record_score(run, point, &score, err);
     if (rc == 0 && energy)
         rc = measure_energy(run, point, backend, dataset, t0_ns, accuracy->samples - taken, err);
+    if (rc == 0 && which == CAMPAIGN_CHIP)
+        rc = record_link(run, point, &link, err);
     if (rc < 0)
         return rc;
     point->verdict = judge_limits(&point->outcome->judged, accuracy->limit, accuracy->limit_count);

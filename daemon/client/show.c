@@ -396,6 +396,11 @@ void show_plan(const cJSON *plan, FILE *out)
     }
     table_print(&table, out);
     table_free(&table);
+    cJSON_ArrayForEach(step, cJSON_GetObjectItemCaseSensitive(plan, "steps"))
+    {
+        if (cJSON_HasObjectItem(step, "note"))
+            fprintf(out, "note: step %s: %s\n", count_text(step, "index", points), show_text(step, "note"));
+    }
     show_setpoints(cJSON_GetObjectItemCaseSensitive(plan, "setpoints"), out);
     fprintf(out, "\n%s points, %s samples, about %s of bench time, about %s\n",
             count_text(plan, "points", points), count_text(plan, "samples", samples),

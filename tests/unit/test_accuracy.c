@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "chip/runtime_wire.h"
 #include "sweeps/step_accuracy.c"
 
 enum { KEPT_MAX = 32 };
@@ -84,10 +85,27 @@ static void all_right_is_not_certainty(void **state)
     clock_close(rig.context.clock);
 }
 
+static void a_marginal_link_shows_in_the_point(void **state)
+{
+    const struct chip_link_stats before = { .retries = 3, .reruns = 1 };
+    struct chip chip = { .stats = { .retries = 8, .reruns = 3 } };
+    struct error err = { 0 };
+    struct rig rig;
+
+    (void)state;
+    start(&rig);
+    rig.run.chip = &chip;
+    assert_int_equal(record_link(&rig.run, &rig.point, &before, &err), 0);
+    assert_true(find(&rig.kept, "link.retries")->value == 5.0);
+    assert_true(find(&rig.kept, "link.reruns")->value == 2.0);
+    clock_close(rig.context.clock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_right_is_not_certainty),
+        cmocka_unit_test(a_marginal_link_shows_in_the_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,6 +270,26 @@ static void forces_and_source_voltages_are_set_points(void **state)
     plan_free(plan);
 }
 
+/* One pass over the rails must fit: else there is no figure in the morning. */
+static void a_short_energy_window_is_noted(void **state)
+{
+#define ENERGY(window, more)                                                                                 \
+    HEAD UP LOAD                                                                                             \
+        "{\"step\":\"accuracy\",\"dataset\":\"test\",\"samples\":10,\"energy_window_s\":" window more "}]}"
+    struct plan *plan = must_build(*state, ENERGY("0.01", ""), CAMPAIGN_CHIP, 0);
+    cJSON *root = plan_json(plan);
+    const cJSON *step = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "steps"), 2);
+
+    assert_non_null(strstr(plan->step[2].note, "too short"));
+    assert_string_equal(cJSON_GetObjectItem(step, "note")->valuestring, plan->step[2].note);
+    cJSON_Delete(root);
+    plan_free(plan);
+
+    plan = must_build(*state, ENERGY("1", ",\"compute_repeat\":10"), CAMPAIGN_CHIP, 0);
+    assert_string_equal(plan->step[2].note, "");
+    plan_free(plan);
+}
+
 static void the_reference_skips_what_needs_a_chip(void **state)
 {
     struct plan *plan =
@@ -322,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_beyond_limits_are_refused_with_the_nearest, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_in_a_wrong_order_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_setpoint_is_listed_within_its_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_short_energy_window_is_noted, setup, teardown),
         cmocka_unit_test_setup_teardown(forces_and_source_voltages_are_set_points, setup, teardown),
         cmocka_unit_test_setup_teardown(the_reference_skips_what_needs_a_chip, setup, teardown),
         cmocka_unit_test_setup_teardown(more_samples_take_more_time_and_bytes, setup, teardown),
