@@ -14,10 +14,9 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
-#include "daemon/base/text.h"
 #include "db/recorder_internal.h"
 
-enum { BATCH = 64, FULL_RETRY_MS = 250, RETRY_NOW = -1 };
+enum { BATCH = 64 };
 
 static void notice(struct recorder *r, int kind, int step, int cell, int attempt, int verdict,
                    int next_sample)
@@ -208,10 +207,10 @@ static bool postpone(struct recorder *r, const struct error *err)
         return false;
     if (space_release(&r->space)) {
         log_notice("recorder: the disk is full (%s): the ballast is given back", err->message);
-        r->retry_ns = RETRY_NOW;
+        r->retry_ns = RECORDER_RETRY_NOW;
         return true;
     }
-    r->retry_ns = clock_host_now() + FULL_RETRY_MS * NS_PER_MS;
+    r->retry_ns = clock_host_now() + RECORDER_RETRY_MS * NS_PER_MS;
     return !r->closing;
 }
 
@@ -228,6 +227,8 @@ static void write_group(struct recorder *r)
     if (code != 0 && applied == 0 && postpone(r, &err))
         return;
     r->retry_ns = 0;
+    r->space.spent = r->space.spent && code != 0;
+    recorder_look(r);
     if (code != 0) {
         error_prefix(&err, "recording has stopped");
         log_error("recorder", &err);
@@ -273,137 +274,6 @@ static void discard(struct recorder *r)
     pthread_cond_broadcast(&r->changed);
 }
 
-/* ---- Room ---- */
-
-bool recorder_refuses(const struct recorder *r, struct error *err)
-{
-    if (!r->refuse_waits || r->health.condition != RECORDER_PAUSED)
-        return false;
-    error_set(err, ERR_FULL, "%s", r->health.text);
-    if (err != NULL)
-        err->retryable = true;
-    return true;
-}
-
-static void describe(struct recorder_health *h, const char *db_path)
-{
-    char room[32], log[32];
-
-    text_bytes((double)h->free_bytes, room, sizeof room);
-    text_bytes((double)h->wal_bytes, log, sizeof log);
-    h->text[0] = '\0';
-    if (h->wal_bytes >= STORE_WAL_ALARM_BYTES)
-        snprintf(h->text, sizeof h->text,
-                 "the log of %.80s has grown to %s because somebody reads it for long: end old readers%s",
-                 db_path, log, h->condition == RECORDER_PAUSED ? "; recording waits for that" : "");
-    else if (h->condition != RECORDER_FINE)
-        snprintf(h->text, sizeof h->text, "the disk of %.80s has %s left%s", db_path, room,
-                 h->condition == RECORDER_PAUSED ? ": recording waits until there is room" : ": make room");
-}
-
-/* Says once what has changed, and that it is over. */
-static void tell_health(struct recorder *r, const struct recorder_health *h)
-{
-    static const char *const BACK[] = { "there is room again", "recording goes on" };
-
-    if (h->condition == r->told)
-        return;
-    if (h->condition == RECORDER_FINE)
-        log_notice("recorder: %s", BACK[r->told == RECORDER_PAUSED]);
-    else
-        log_warning("recorder: %s", h->text);
-    r->told = h->condition;
-}
-
-/* Looks at disk and log. Called with the mutex held. */
-static enum recorder_condition look(struct recorder *r)
-{
-    static const enum recorder_condition OF_SPACE[] = { RECORDER_FINE, RECORDER_LOW, RECORDER_PAUSED };
-    struct recorder_health *h = &r->health;
-    int64_t now = clock_host_now();
-
-    h->condition = OF_SPACE[space_look(&r->space, now)];
-    h->free_bytes = r->space.free_bytes;
-    h->total_bytes = r->space.total_bytes;
-    h->wal_bytes = store_wal_bytes(r->store);
-    if (h->wal_bytes >= STORE_WAL_ALARM_BYTES && h->condition == RECORDER_FINE)
-        h->condition = RECORDER_LOW;
-    if (r->retry_ns > now || h->wal_bytes >= STORE_WAL_MAX_BYTES)
-        h->condition = RECORDER_PAUSED;
-    describe(h, store_path(r->store));
-    tell_health(r, h);
-    return h->condition;
-}
-
-/* Those who may not wait leave; what they asked for stays in the ring as nothing. */
-static void withdraw_calls(struct recorder *r)
-{
-    struct ring_entry *entry = NULL;
-
-    for (int i = 0; i < r->ring.entries; i++) {
-        struct recorder_call *call;
-
-        entry = i == 0 ? ring_oldest(&r->ring) : ring_next(&r->ring, entry);
-        if (entry->kind != KIND_RUN_BEGIN && entry->kind != KIND_ANNOTATE)
-            continue;
-        call = *(struct recorder_call **)(void *)(entry + 1);
-        entry->kind = KIND_WITHDRAWN;
-        call->code = ERR_FULL;
-        recorder_refuses(r, &call->err);
-        call->done = true;
-    }
-}
-
-/* Returns when there is room, when nobody cares any more, or after a while. Called with the mutex held. */
-static bool wait_for_room(struct recorder *r)
-{
-    struct timespec until;
-
-    if (r->retry_ns == RETRY_NOW || look(r) != RECORDER_PAUSED || r->closing)
-        return true;
-    if (r->health.wal_bytes >= STORE_WAL_MAX_BYTES) {
-        struct error ignored; /* as below: it is tried again */
-
-        (void)store_checkpoint(r->store, &ignored);
-    }
-    if (r->refuse_waits)
-        withdraw_calls(r);
-    pthread_cond_broadcast(&r->changed);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += FULL_RETRY_MS * NS_PER_MS;
-    until.tv_sec += until.tv_nsec / NS_PER_S;
-    until.tv_nsec %= NS_PER_S;
-    pthread_cond_timedwait(&r->work, &r->mutex, &until);
-    return false;
-}
-
-const char *recorder_condition_name(enum recorder_condition condition)
-{
-    static const char *const NAMES[] = { "fine", "low", "paused", "failed" };
-
-    return NAMES[condition];
-}
-
-void recorder_health(struct recorder *r, struct recorder_health *ret_health)
-{
-    pthread_mutex_lock(&r->mutex);
-    *ret_health = r->health;
-    if (r->failure.code != 0) {
-        ret_health->condition = RECORDER_FAILED;
-        snprintf(ret_health->text, sizeof ret_health->text, "%.255s", r->failure.message);
-    }
-    pthread_mutex_unlock(&r->mutex);
-}
-
-void recorder_refuse_waits(struct recorder *r, bool refuse)
-{
-    pthread_mutex_lock(&r->mutex);
-    r->refuse_waits = refuse;
-    pthread_cond_signal(&r->work);
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&r->mutex);
-}
-
 static void *run_writer(void *context)
 {
     struct recorder *r = context;
@@ -411,8 +281,13 @@ static void *run_writer(void *context)
     pthread_mutex_lock(&r->mutex);
     for (;;) {
         r->idle = true;
-        while (r->ring.entries == 0 && !r->closing)
-            pthread_cond_wait(&r->work, &r->mutex);
+        while (r->ring.entries == 0 && !r->closing) {
+            if (r->health.condition == RECORDER_FINE)
+                pthread_cond_wait(&r->work, &r->mutex);
+            else if (recorder_look(r) !=
+                     RECORDER_FINE) /* nobody asks, but he who is refused would like to know */
+                recorder_wait_a_while(r);
+        }
         r->idle = false;
         if (r->ring.entries == 0)
             break;
@@ -420,7 +295,7 @@ static void *run_writer(void *context)
             discard(r);
             continue;
         }
-        if (!wait_for_room(r))
+        if (!recorder_await_room(r))
             continue;
         gather(r);
         write_group(r);
@@ -485,7 +360,7 @@ int recorder_open(const char *db_path, struct recorder **ret_recorder, struct er
         code = writer_open(r->store, &r->writer, err);
     if (code == 0) {
         space_open(&r->space, db_path);
-        look(r);
+        recorder_look(r);
         r->next_calibration = writer_last_calibration(r->writer) + 1;
         code = start(r, err);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * recorder_internal: what the two halves of the recorder share: recorder_sink.c (producers) and recorder.c
- * (the writer thread, opening and closing). */
+ * recorder_internal: what the parts of the recorder share: recorder_sink.c (producers), recorder_room.c, and
+ * recorder.c (the writer thread, opening and closing). */
 #ifndef DB_RECORDER_INTERNAL_H
 #define DB_RECORDER_INTERNAL_H
 
@@ -32,6 +32,8 @@ enum recorder_kind {
     KIND_WITHDRAWN /* a call whose caller was refused */
 };
 
+enum { RECORDER_RETRY_MS = 250, RECORDER_RETRY_NOW = -1 };
+
 /* A call that waits for the writer's answer. */
 struct recorder_call {
     const struct record_run *run;
@@ -59,8 +61,8 @@ struct recorder {
     struct writer *writer;                                /* writer thread */
     struct recorder_notice notices[RECORDER_NOTICES_MAX]; /* writer thread */
     int notice_count;
-    struct space space;           /* writer thread */
-    int64_t retry_ns;             /* writer thread: SQLite found the disk full; not before then again */
+    struct space space; /* writer thread */
+    int64_t retry_ns;   /* writer thread: SQLite found the disk full; not before then again; 0: it did not */
     enum recorder_condition told; /* writer thread: what the log has been told */
     pthread_t thread;
 
@@ -84,6 +86,13 @@ struct recorder {
 
 /* With the mutex held: true while a caller must not wait; fills err with ERR_FULL. */
 bool recorder_refuses(const struct recorder *recorder, struct error *err);
+/* Looks at disk and log, fills `health`, says what has changed. With the mutex held. */
+enum recorder_condition recorder_look(struct recorder *recorder);
+/* With the mutex held. False after a while without room; SQLite's own word for a full disk is only found
+ * wrong by trying again. */
+bool recorder_await_room(struct recorder *recorder);
+/* Waits for work, but not for long. With the mutex held. */
+void recorder_wait_a_while(struct recorder *recorder);
 /* The calls of the sink, for recorder_open. */
 struct record_sink recorder_sink_of(struct recorder *recorder);
 

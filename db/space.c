@@ -74,7 +74,7 @@ enum space_level space_look(struct space *space, int64_t now_ns)
         return space->level;
     space->looked_ns = now_ns;
     measure(space);
-    if (space->level == SPACE_OK && !space->has_ballast)
+    if (space->level == SPACE_OK && !space->has_ballast && !space->spent)
         lay_ballast(space);
     return space->level;
 }
@@ -86,6 +86,7 @@ bool space_release(struct space *space)
     if (had)
         unlink(space->ballast);
     space->has_ballast = false;
+    space->spent = space->spent || had;
     space->looked_ns = 0;
     return had;
 }

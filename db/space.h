@@ -24,6 +24,7 @@ enum space_level { SPACE_OK, SPACE_LOW, SPACE_OUT };
 
 struct space {
     char ballast[PATH_MAX], folder[PATH_MAX];
+    bool spent; /* the ballast was given back: its owner clears this when the disk takes writes again */
     bool has_ballast, no_ballast; /* no_ballast: this file system cannot reserve */
     enum space_level level;
     int64_t free_bytes, total_bytes, looked_ns;

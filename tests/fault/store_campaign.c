@@ -179,6 +179,7 @@ static int record_point(struct live *live, int cell, int attempt, struct error *
 struct place {
     int attempts[CAMPAIGN_POINTS]; /* recorded so far */
     bool done[CAMPAIGN_POINTS];
+    int64_t ended; /* the run has: there is nothing to go on with */
 };
 
 /* Where an earlier life has come to; everything zero for a store that is not there. */
@@ -209,6 +210,9 @@ static int find_place(const char *db_path, struct place *place, struct error *er
         place->done[cell] = sql_col_int(stmt, 2) != 0;
     }
     sql_finish(stmt);
+    if (code == 0)
+        code = sql_integer(store_handle(store), "SELECT count(*) FROM run WHERE state = 'done'", 0,
+                           &place->ended, err);
     store_close(store);
     return code;
 }
@@ -273,6 +277,8 @@ int campaign_live(const struct campaign_life *life, struct disk_promise *promise
     struct place place;
     int code = find_place(life->db_path, &place, err), closing;
 
+    if (code == 0 && place.ended > 0)
+        return 0;
     if (code == 0)
         code = recorder_open(life->db_path, &recorder, err);
     if (code != 0)

@@ -53,7 +53,7 @@ static bool becomes(struct recorder *recorder, enum recorder_condition condition
 {
     struct recorder_health health;
 
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 2000; i++) {
         recorder_health(recorder, &health);
         if (health.condition == condition)
             return true;
@@ -113,6 +113,7 @@ static void full_disk_pauses_and_goes_on(void **state)
     const struct record_sink *sink = recorder_sink(recorder);
     pthread_t thread;
     void *acknowledged = NULL;
+    struct recorder_health health;
     struct error err;
 
     fixture_point(sink, 0, 1, VERDICT_PASS, 3);
