@@ -27,7 +27,8 @@ enum {
 struct pass {
     int64_t begin_ns, end_ns; /* from the first aperture's begin to the last one's end */
     float volt_v[PROFILE_RAILS_MAX], current_a[PROFILE_RAILS_MAX];
-    uint32_t flags; /* of all its readings, or-ed */
+    float u_volt_v[PROFILE_RAILS_MAX], u_current_a[PROFILE_RAILS_MAX]; /* the instruments' */
+    uint32_t flags;                                                    /* of all its readings, or-ed */
 };
 
 struct sampler {
@@ -44,9 +45,8 @@ struct sampler {
     int cut_fd, done_fd;
 
     pthread_mutex_t lock;
-    struct pass *pass;                                                  /* ring of SAMPLER_PASSES_MAX */
-    int64_t passes;                                                     /* ever */
-    double u_volt_v[PROFILE_RAILS_MAX], u_current_a[PROFILE_RAILS_MAX]; /* instrument's, of the last pass */
+    struct pass *pass; /* ring of SAMPLER_PASSES_MAX */
+    int64_t passes;    /* ever */
     struct error failure;
 
     /* Not yet handed to the sink. */
@@ -86,6 +86,8 @@ static void keep(struct sampler *sampler, const struct bench_read *reads)
         int64_t aperture_ns = (int64_t)(sampler->channel[i]->measure_s * NS_PER_S);
         pass.volt_v[i] = (float)volt->value;
         pass.current_a[i] = (float)current->value;
+        pass.u_volt_v[i] = (float)volt->uncertainty;
+        pass.u_current_a[i] = (float)current->uncertainty;
         pass.begin_ns =
             volt->time_ns - aperture_ns < pass.begin_ns ? volt->time_ns - aperture_ns : pass.begin_ns;
         pass.begin_ns =
@@ -103,10 +105,6 @@ static void keep(struct sampler *sampler, const struct bench_read *reads)
     pthread_mutex_lock(&sampler->lock);
     sampler->pass[sampler->passes % SAMPLER_PASSES_MAX] = pass;
     sampler->passes++;
-    for (int i = 0; i < sampler->rails; i++) {
-        sampler->u_volt_v[i] = reads[i].reading.uncertainty;
-        sampler->u_current_a[i] = reads[sampler->rails + i].reading.uncertainty;
-    }
     pthread_mutex_unlock(&sampler->lock);
 }
 
@@ -348,9 +346,27 @@ static double u_product(double a, double u_a, double b, double u_b)
     return hypot(b * u_a, a * u_b);
 }
 
+/* Of one rail over the passes of a window. */
 struct sums {
     double volt_v, current_a, power_w, volt_2, current_2, power_2;
+    double u_volt_v, u_current_a, u_power_w;
 };
+
+static void add_pass(struct sums *sums, const struct pass *pass, int rail)
+{
+    double v = pass->volt_v[rail], a = pass->current_a[rail], w = v * a;
+    double u_v = pass->u_volt_v[rail], u_a = pass->u_current_a[rail];
+
+    sums->volt_v += v;
+    sums->volt_2 += v * v;
+    sums->current_a += a;
+    sums->current_2 += a * a;
+    sums->power_w += w;
+    sums->power_2 += w * w;
+    sums->u_volt_v += u_v;
+    sums->u_current_a += u_a;
+    sums->u_power_w += u_product(v, u_v, a, u_a);
+}
 
 /* Scatter of the mean of n values, from their sum and sum of squares; 0 for one value. */
 static double scatter(double sum, double squares, int n)
@@ -360,26 +376,39 @@ static double scatter(double sum, double squares, int n)
     return sqrt(fmax(0.0, squares - sum * sum / n) / (n - 1) / n);
 }
 
-static void fill_rail(const struct sampler *sampler, int i, const struct sums *sums, int n,
-                      struct sampler_window *window)
+/* Scatter averages out over passes; the instrument's own error does not: it is the mean of what it stated. */
+static void fill_rail(int i, const struct sums *sums, int n, struct sampler_window *window)
 {
-    double volt_v = sums->volt_v / n, current_a = sums->current_a / n;
-
-    /* Scatter averages out over passes; the instrument's own error does not. */
-    window->volt_v[i] = volt_v;
-    window->current_a[i] = current_a;
+    window->volt_v[i] = sums->volt_v / n;
+    window->current_a[i] = sums->current_a / n;
     window->power_w[i] = sums->power_w / n;
-    window->u_volt_v[i] = hypot(scatter(sums->volt_v, sums->volt_2, n), sampler->u_volt_v[i]);
-    window->u_current_a[i] = hypot(scatter(sums->current_a, sums->current_2, n), sampler->u_current_a[i]);
-    window->u_power_w[i] = hypot(scatter(sums->power_w, sums->power_2, n),
-                                 u_product(volt_v, sampler->u_volt_v[i], current_a, sampler->u_current_a[i]));
+    window->u_volt_v[i] = hypot(scatter(sums->volt_v, sums->volt_2, n), sums->u_volt_v / n);
+    window->u_current_a[i] = hypot(scatter(sums->current_a, sums->current_2, n), sums->u_current_a / n);
+    window->u_power_w[i] = hypot(scatter(sums->power_w, sums->power_2, n), sums->u_power_w / n);
+}
+
+/* All rails together. Channels of one instrument share its reference and its temperature: their errors are
+ * taken as fully correlated and add up; those of different instruments, and scatter, add in squares. */
+static void fill_total(const struct sampler *sampler, const struct sums *sums, struct sampler_window *window)
+{
+    double error_w[BENCH_INSTRUMENTS_MAX] = { 0 }, variance = 0.0;
+    int n = window->passes;
+
+    for (int i = 0; i < sampler->rails; i++) {
+        double scatter_w = scatter(sums[i].power_w, sums[i].power_2, n);
+        window->total_w += window->power_w[i];
+        error_w[sampler->channel[i]->instrument] += sums[i].u_power_w / n;
+        variance += scatter_w * scatter_w;
+    }
+    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
+        variance += error_w[i] * error_w[i];
+    window->u_total_w = sqrt(variance);
 }
 
 bool sampler_window(struct sampler *sampler, int64_t t0_ns, int64_t t1_ns, struct sampler_window *ret_window)
 {
     struct sums sums[PROFILE_RAILS_MAX] = { { 0 } };
     struct sampler_window window = { .seconds = (double)(t1_ns - t0_ns) / NS_PER_S };
-    double variance = 0.0;
 
     pthread_mutex_lock(&sampler->lock);
     int64_t oldest = sampler->passes > SAMPLER_PASSES_MAX ? sampler->passes - SAMPLER_PASSES_MAX : 0;
@@ -391,26 +420,16 @@ bool sampler_window(struct sampler *sampler, int64_t t0_ns, int64_t t1_ns, struc
             continue;
         window.passes++;
         window.flags |= pass->flags;
-        for (int i = 0; i < sampler->rails; i++) {
-            double v = pass->volt_v[i], a = pass->current_a[i], w = v * a;
-            sums[i].volt_v += v;
-            sums[i].volt_2 += v * v;
-            sums[i].current_a += a;
-            sums[i].current_2 += a * a;
-            sums[i].power_w += w;
-            sums[i].power_2 += w * w;
-        }
-    }
-    for (int i = 0; i < sampler->rails && window.passes > 0; i++) {
-        fill_rail(sampler, i, &sums[i], window.passes, &window);
-        window.total_w += window.power_w[i];
-        variance += window.u_power_w[i] * window.u_power_w[i];
+        for (int i = 0; i < sampler->rails; i++)
+            add_pass(&sums[i], pass, i);
     }
     pthread_mutex_unlock(&sampler->lock);
 
-    window.u_total_w = sqrt(variance);
     if (window.passes == 0)
         return false;
+    for (int i = 0; i < sampler->rails; i++)
+        fill_rail(i, &sums[i], window.passes, &window);
+    fill_total(sampler, sums, &window);
     *ret_window = window;
     return true;
 }
