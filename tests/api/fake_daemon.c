@@ -27,7 +27,7 @@ enum { POINTS = 20, SAMPLES = 8, KEYS = 16 };
 struct fake {
     pthread_mutex_t lock;
     struct events *events;
-    bool busy, stop;
+    bool busy, stop, paused;
     int done, starts, point_ms;
     char state[24], ulid[ULID_TEXT];
     char key[KEYS][80], key_ulid[KEYS][ULID_TEXT];
@@ -162,6 +162,11 @@ static void *run_main(void *context)
             post(fake, "progress", "running", false);
         pthread_mutex_lock(&fake->lock);
         fake->done = i + 1;
+        while (fake->paused && !fake->stop) {
+            pthread_mutex_unlock(&fake->lock);
+            usleep(1000);
+            pthread_mutex_lock(&fake->lock);
+        }
         stopped = fake->stop;
         pthread_mutex_unlock(&fake->lock);
         post(fake, "point", "running", false);
@@ -197,7 +202,7 @@ static int fake_start(void *context, const struct command_start *start, char ret
     snprintf(fake->key[fake->starts % KEYS], sizeof fake->key[0], "%s", start->idempotency_key);
     memcpy(fake->key_ulid[fake->starts++ % KEYS], fake->ulid, ULID_TEXT);
     fake->busy = true;
-    fake->stop = false;
+    fake->stop = fake->paused = false;
     fake->done = 0;
     snprintf(fake->state, sizeof fake->state, "running");
     fake->runner_made = pthread_create(&fake->runner, NULL, run_main, fake) == 0;
@@ -225,15 +230,22 @@ static int fake_pause(void *context, bool dark, struct error *err)
     (void)dark;
     pthread_mutex_lock(&fake->lock);
     bool busy = fake->busy;
+    fake->paused = busy;
     pthread_mutex_unlock(&fake->lock);
     return busy ? 0 : error_set(err, ERR_CONFLICT, "no run is under way");
 }
 
 static int fake_resume(void *context, char ret_ulid[ULID_TEXT], struct error *err)
 {
-    (void)context;
-    (void)ret_ulid;
-    return error_set(err, ERR_CONFLICT, "no run is paused");
+    struct fake *fake = context;
+
+    pthread_mutex_lock(&fake->lock);
+    bool paused = fake->paused;
+    fake->paused = false;
+    if (paused)
+        memcpy(ret_ulid, fake->ulid, ULID_TEXT);
+    pthread_mutex_unlock(&fake->lock);
+    return paused ? 0 : error_set(err, ERR_CONFLICT, "no run is paused");
 }
 
 static int fake_estop(void *context, const char *who, struct error *err)
