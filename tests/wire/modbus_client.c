@@ -64,15 +64,19 @@ static int one(struct client *c, const char *word)
     for (uint32_t i = 0; i + 1 < m.payload_length; i++)
         c->payload[i] = c->payload[i] ? c->payload[i] : ',';
     printf("%.6f %s %s %u %.9g %.9g %s\n", now_s, word, code ? error_name(code) : "ok", m.flags, m.value[0],
-           m.value[1], code ? err.message : m.payload_length ? (const char *)c->payload : "");
+           m.value[1],
+           code               ? err.message
+           : m.payload_length ? (const char *)c->payload
+                              : "");
     return 0;
 }
 
 int main(int argc, char **argv)
 {
     static struct client c;
-    static const char *const CLASSES[] = { [CLASS_PSU] = "psu", [CLASS_SMU] = "smu", [CLASS_DMM] = "dmm",
-                                           [CLASS_CHAMBER] = "chamber" };
+    static const char *const CLASSES[] = {
+        [CLASS_PSU] = "psu", [CLASS_SMU] = "smu", [CLASS_DMM] = "dmm", [CLASS_CHAMBER] = "chamber"
+    };
     const char *clock_path = NULL;
     struct error err = { 0 };
     int i = 1;
