@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "instruments/bench_private.h"
+#include "instruments/history.h"
 #include "instruments/keeper_client.h"
 #include "instruments/port.h"
 
@@ -38,6 +39,8 @@ struct bench_call {
     uint32_t seq;
     bool busy, local, abandoned; /* of the client's thread */
     atomic_bool done;
+    int64_t begin_ns;
+    struct message asked; /* as it was posted; the answer takes its place in `message` */
     struct message message;
     struct error error;
     struct port_request request;
@@ -55,6 +58,7 @@ struct bench_client {
     uint32_t seq;
     uint8_t *frame, *scratch; /* one message and one payload */
     size_t frame_length;
+    struct history history;
     struct bench_call call[CALLS_MAX];
 };
 
@@ -340,6 +344,8 @@ int bench_client_post(struct bench_client *client, const struct message *message
     call->message.seq = call->seq;
     call->message.payload_length = (uint32_t)n;
     call->error = (struct error){ 0 };
+    call->asked = call->message;
+    call->begin_ns = bench_now(client);
     atomic_store(&call->done, false);
     int code =
         port ? post_local(client, call, port, payload, n, err) : post_remote(client, call, payload, n, err);
@@ -422,6 +428,7 @@ int bench_client_collect(struct bench_client *client, struct bench_call *call, s
     bool in_frame = false;
     int code = wait_for(client, call, &in_frame, err);
     if (code) {
+        history_add(&client->history, &call->asked, call->begin_ns, bench_now(client), code);
         call->abandoned = true;
         if (!call->local)
             call->busy = false;
@@ -429,6 +436,7 @@ int bench_client_collect(struct bench_client *client, struct bench_call *call, s
     }
     call->busy = false;
     const struct message *m = call->local ? &call->request.message : &call->message;
+    history_add(&client->history, &call->asked, call->begin_ns, bench_now(client), m->code);
     if (m->code) {
         if (err)
             *err = call->local ? call->request.error : call->error;
@@ -449,6 +457,18 @@ int bench_client_call(struct bench_client *client, struct message *message, cons
     struct bench_call *call = NULL;
     int code = bench_client_post(client, message, payload, n, &call, err);
     return code ? code : bench_client_collect(client, call, message, out, room, err);
+}
+
+static const char *instrument_name(const void *context, int instrument)
+{
+    const struct bench_file *file = context;
+    return instrument >= 0 && instrument < file->instrument_count ? file->instrument[instrument].name
+                                                                  : "keeper";
+}
+
+void bench_client_history(const struct bench_client *client, struct strbuf *out)
+{
+    history_json(&client->history, bench_now(client), instrument_name, client->bench->file, out);
 }
 
 /* ---- The bench ---- */

@@ -85,6 +85,10 @@ struct bench *bench_of(const struct bench_client *client);
 /* Makes every present and later call of this client return ERR_CANCELLED until cleared (abort). Any thread.
  */
 void bench_client_cancel(struct bench_client *client, bool cancelled);
+/* The last requests of this client as a JSON list (instruments/history.h), for the record of an error.
+ * Client's thread. */
+struct strbuf;
+void bench_client_history(const struct bench_client *client, struct strbuf *out);
 /* While on, calls and waits go on as if nobody had cancelled: the way to the safe state. The
  * client's thread. */
 void bench_client_shield(struct bench_client *client, bool on);

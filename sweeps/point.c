@@ -37,6 +37,30 @@ int point_record_cell(struct run *run, const struct plan_cell *cell, struct erro
     return run->sink->cell(run->sink->context, &record, err);
 }
 
+/* An error and what led to it, while it is fresh: the policy's own requests would push it out. */
+static int record_error(struct run *run, const struct run_point *point, const struct error *failure,
+                        struct error *err)
+{
+    struct strbuf json = { 0 };
+    char text[ERROR_LINE_MAX];
+
+    strbuf_add(&json,
+               "{\"code\":\"%s\",\"instrument\":\"%s\",\"elapsed_ms\":%.3f,\"step\":%d,\"cell\":%d,"
+               "\"attempt\":%d",
+               error_name(failure->code), failure->instrument, (double)failure->elapsed_ns / 1e6, point->step,
+               point->cell != NULL ? point->cell->index : -1, point->attempt);
+    if (run->context->client != NULL) {
+        strbuf_add(&json, ",\"transactions\":");
+        bench_client_history(run->context->client, &json);
+    }
+    strbuf_add(&json, "}");
+    error_describe(failure, text, sizeof text);
+    int rc =
+        runner_event(run, "error", json.failed ? NULL : json.text, err, "%s: %s", point->what->name, text);
+    strbuf_free(&json);
+    return rc;
+}
+
 /* One try. Returns the step's own code; a store that fails turns into that failure. */
 static int try_once(struct run *run, struct run_point *point, struct error *err)
 {
@@ -52,6 +76,8 @@ static int try_once(struct run *run, struct run_point *point, struct error *err)
     int code = step_type_of(point->what->kind)->execute(run, point, &step_err);
     if (code < 0)
         point->verdict = judge_error_verdict(code);
+    if (code < 0 && code != ERR_CANCELLED && (rc = record_error(run, point, &step_err, err)) < 0)
+        return rc;
     /* What a dying or halted daemon cuts is no result of the point: the attempt stays open for its
      * resumption. */
     bool halted = code == ERR_CANCELLED && run->context->command != NULL &&
