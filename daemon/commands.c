@@ -8,8 +8,8 @@
 #include "daemon/compare.h"
 #include "daemon/daemon.h"
 #include "daemon/documents.h"
-#include "instruments/keeper_client.h"
 #include "daemon/metrics.h"
+#include "instruments/keeper_client.h"
 
 static int command_status(void *context, cJSON **ret, struct error *err)
 {
@@ -128,10 +128,9 @@ static int command_clear(void *context, const char *who, const char *reason, str
     int code = keeper_client_clear(daemon->keeper_path, text, err);
     if (code != 0)
         return code;
-    struct record_event event = { .kind = "clear",
-                                  .text = text,
-                                  .time_ns = clock_now(daemon->clock),
-                                  .wall_ns = clock_wall_now() };
+    struct record_event event = {
+        .kind = "clear", .text = text, .time_ns = clock_now(daemon->clock), .wall_ns = clock_wall_now()
+    };
     const struct record_sink *sink = recorder_sink(daemon->recorder);
     return sink->event(sink->context, &event, err);
 }

@@ -254,7 +254,8 @@ static void keeper_fini(struct daemon *d)
     close(fd);
 }
 
-/* What happened while no daemon lived belongs into the store; that it cannot be had is no reason not to start. */
+/* What happened while no daemon lived belongs into the store; that it cannot be had is no reason not to
+ * start. */
 static int safe_report_init(struct daemon *d, struct error *err)
 {
     char mark_path[PATH_TEXT];
@@ -262,8 +263,8 @@ static int safe_report_init(struct daemon *d, struct error *err)
     if (d->bench_file == NULL)
         return 0;
     snprintf(mark_path, sizeof mark_path, "%s/safe-report.mark", d->options.run_dir);
-    if (safe_report_record(d->keeper_path, mark_path, d->options.db_path, recorder_sink(d->recorder), d->clock,
-                           err) != 0)
+    if (safe_report_record(d->keeper_path, mark_path, d->options.db_path, recorder_sink(d->recorder),
+                           d->clock, err) != 0)
         log_error("the keeper's last report", err);
     *err = (struct error){ .code = 0 };
     return 0;
@@ -408,22 +409,14 @@ struct module {
 };
 
 static const struct module modules[] = {
-    { "run directory", paths_init, NULL },
-    { "files", files_init, files_fini },
-    { "simulated bench", sim_init, sim_fini },
-    { "clock", clock_init, clock_fini },
-    { "events", events_init, events_fini },
-    { "store", store_init, store_fini },
-    { "audit log", audit_init, audit_fini },
-    { "webhook", webhook_init, webhook_fini },
-    { "keeper", keeper_init, keeper_fini },
-    { "safe report", safe_report_init, NULL },
-    { "bench", bench_init, bench_fini },
-    { "scheduler", sched_init, sched_fini },
-    { "tokens", tokens_init, tokens_fini },
-    { "http", web_init, web_fini },
-    { "upkeep", upkeep_init, upkeep_fini },
-    { "run", run_init, run_fini },
+    { "run directory", paths_init, NULL },     { "files", files_init, files_fini },
+    { "simulated bench", sim_init, sim_fini }, { "clock", clock_init, clock_fini },
+    { "events", events_init, events_fini },    { "store", store_init, store_fini },
+    { "audit log", audit_init, audit_fini },   { "webhook", webhook_init, webhook_fini },
+    { "keeper", keeper_init, keeper_fini },    { "safe report", safe_report_init, NULL },
+    { "bench", bench_init, bench_fini },       { "scheduler", sched_init, sched_fini },
+    { "tokens", tokens_init, tokens_fini },    { "http", web_init, web_fini },
+    { "upkeep", upkeep_init, upkeep_fini },    { "run", run_init, run_fini },
 };
 enum { MODULES = sizeof modules / sizeof modules[0] };
 
