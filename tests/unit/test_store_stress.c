@@ -123,6 +123,11 @@ static void full_disk_pauses_and_goes_on(void **state)
         fixture_point(sink, i, 1, VERDICT_PASS, 6);
     pthread_create(&thread, NULL, ack, recorder);
     assert_true(becomes(recorder, RECORDER_PAUSED));
+    for (int i = 0; i < 60; i++) { /* also while it tries again */
+        recorder_health(recorder, &health);
+        assert_int_equal(health.condition, RECORDER_PAUSED);
+        usleep(10000);
+    }
     assert_int_equal(count(f, "SELECT count(*) FROM attempt"), 1);                 /* reads go on */
     assert_true(recorder_annotate(recorder, RUN, "note", NULL, &err) == ERR_FULL); /* people are told */
     room(0);
