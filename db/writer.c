@@ -369,6 +369,10 @@ int writer_run_end(struct writer *w, const char *state, int code_of_run, const c
                        wall_ns, w->place.run_id);
     if (code == 0)
         code = add_state(w, state, wall_ns, message, err);
+    /* After an error too: the next run must not write into this one's trace. */
+    trace_writer_close(w->trace);
+    w->trace = NULL;
+    w->place.traced = false;
     w->place.run_id = w->place.chip_id = w->place.bench_id = 0;
     w->place.current = (struct current){ 0 };
     w->place.last_cell_id = 0;
@@ -403,8 +407,8 @@ int writer_annotate(struct writer *w, const char *ulid, const char *notes, const
 int writer_step(struct writer *w, const struct record_step *step, struct error *err)
 {
     if (step->end)
-        return sql_run(w->stmt[STEP_END], err, "tlli", error_name(step->code), step->time_ns, w->place.run_id,
-                       step->index);
+        return sql_run(w->stmt[STEP_END], err, "tlli", step->skipped ? "skipped" : error_name(step->code),
+                       step->time_ns, w->place.run_id, step->index);
     return sql_run(w->stmt[STEP_BEGIN], err, "littl", w->place.run_id, step->index, step->kind, step->name,
                    step->time_ns);
 }
