@@ -278,8 +278,15 @@ static int add_steps(struct query *query, int64_t run_id, cJSON *object, struct 
         query_add_int(item, "step", stmt, 0);
         query_add_text(item, "kind", stmt, 1);
         query_add_text(item, "name", stmt, 2);
-        cJSON_AddStringToObject(item, "state", sql_col_null(stmt, 5) ? "running" : "ended");
-        query_add_text(item, "code", stmt, 3);
+        bool skipped = strcmp(sql_col_text(stmt, 3) != NULL ? sql_col_text(stmt, 3) : "", "skipped") == 0;
+        cJSON_AddStringToObject(item, "state",
+                                sql_col_null(stmt, 5) ? "running"
+                                : skipped             ? "skipped"
+                                                      : "ended");
+        if (skipped)
+            cJSON_AddStringToObject(item, "code", error_name(ERR_OK));
+        else
+            query_add_text(item, "code", stmt, 3);
         query_add_int(item, "begin_time_ns", stmt, 4);
         query_add_int(item, "end_time_ns", stmt, 5);
     }

@@ -38,7 +38,7 @@ int query_runs(struct query *query, int limit, const char *before_ulid, cJSON **
 
 /* As one element of query_runs, and
  * "network_hash","mapping_hash","dataset_hash","notes","plan","bench_snapshot", "chip_snapshot" (the JSON
- * snapshots, parsed), "steps":[{"step","kind","name","state":"running"|"ended","code",
+ * snapshots, parsed), "steps":[{"step","kind","name","state":"running"|"ended"|"skipped","code",
  * "begin_time_ns","end_time_ns"}], "cursor":{"step","cell","attempt","next_sample"}|null, "readings":[those
  * of the run itself], "trace":{"file","chunks","chain"}|null. */
 int query_run(struct query *query, const char *run, cJSON **ret_json, struct error *err);

@@ -139,7 +139,8 @@ int resume_steps(struct query *query, const struct resume_run *run, uint64_t *re
     uint64_t steps = 0;
     int code = query_select(
         query, &stmt, err,
-        "SELECT step FROM step WHERE run_id = ? AND end_time_ns IS NOT NULL AND code = 'ok'", "l", run->id);
+        "SELECT step FROM step WHERE run_id = ? AND end_time_ns IS NOT NULL AND code IN ('ok', 'skipped')",
+        "l", run->id);
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
         int64_t step = sql_col_int(stmt, 0);

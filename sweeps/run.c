@@ -213,13 +213,14 @@ static int run_cells(struct run *run, int step, struct error *err)
 
 /* ---- Steps ---- */
 
-static int record_step(struct run *run, int index, bool end, int code, struct error *err)
+static int record_step(struct run *run, int index, bool end, bool skipped, int code, struct error *err)
 {
     const struct campaign_step *step = run->plan->step[index].step;
     struct record_step record = { .index = index,
                                   .kind = campaign_step_kind_name(step->kind),
                                   .name = step->name,
                                   .end = end,
+                                  .skipped = skipped,
                                   .code = code,
                                   .time_ns = runner_now(run) };
 
@@ -230,6 +231,7 @@ static int run_step(struct run *run, int index, struct error *err)
 {
     const struct plan_step *planned = &run->plan->step[index];
     const struct step_type *type = step_type_of(planned->step->kind);
+    bool skipped = !run->has_bench && (type->needs & STEP_NEEDS_CHIP);
     struct error end_err = { 0 };
 
     if (takeover_skips(run, index))
@@ -243,12 +245,12 @@ static int run_step(struct run *run, int index, struct error *err)
 
     int rc = pause_here(run, err);
     if (rc == 0)
-        rc = record_step(run, index, false, 0, err);
+        rc = record_step(run, index, false, false, 0, err);
     if (rc < 0 || runner_stopping(run))
         return rc;
     if (type->makes_point) {
         rc = run_cells(run, index, err);
-    } else if (!run->has_bench && (type->needs & STEP_NEEDS_CHIP)) {
+    } else if (skipped) {
         rc = runner_event(run, "skipped", NULL, err, "%s: needs a chip; this run is on the reference",
                           planned->step->name);
     } else {
@@ -257,7 +259,7 @@ static int run_step(struct run *run, int index, struct error *err)
     }
     if (!type->makes_point)
         run->planned_done_s += planned->duration_s;
-    int ended = record_step(run, index, true, rc, &end_err);
+    int ended = record_step(run, index, true, skipped, rc, &end_err);
     if (rc == 0 && ended < 0) {
         rc = ended;
         if (err != NULL)

@@ -82,7 +82,8 @@ struct record_step {
     int index;
     const char *kind, *name;
     bool end;
-    int code; /* enum error_code at the end */
+    bool skipped; /* at the end: it means nothing in this run, and was not done */
+    int code;     /* enum error_code at the end */
     int64_t time_ns;
 };
 

@@ -60,6 +60,10 @@ static struct recorder *record_two_runs(const struct fixture *f)
     step.end = true;
     step.time_ns = 4000;
     assert_ok(sink->step(sink->context, &step, &err));
+    step = (struct record_step){ .index = 1, .kind = "power", .name = "up", .time_ns = 4000 };
+    assert_ok(sink->step(sink->context, &step, &err));
+    step.end = step.skipped = true;
+    assert_ok(sink->step(sink->context, &step, &err));
     assert_ok(sink->cell(sink->context, &(struct record_cell){ 0, 2, "{\"vdd_v\":1}", "id0002", 0 }, &err));
     assert_ok(sink->run_end(sink->context, "done", 0, "", 5000, &err));
     run.ulid = ULID_B;
@@ -112,6 +116,9 @@ static void runs(void **state)
     part = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "steps"), 0);
     assert_string_equal(text_at(part, "state"), "ended");
     assert_true(number_at(part, "end_time_ns") == 4000);
+    part = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "steps"), 1);
+    assert_string_equal(text_at(part, "state"), "skipped");
+    assert_string_equal(text_at(part, "code"), "ok");
     part = cJSON_GetObjectItemCaseSensitive(json, "cursor");
     assert_true(number_at(part, "cell") == 1 && number_at(part, "next_sample") == 120);
     part = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "readings"), 0);
