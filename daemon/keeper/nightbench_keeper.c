@@ -13,12 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper.h"
 
-enum { EXIT_USAGE = 2, EXIT_CONFLICT = 3, STACK_BYTES = 1 << 20 };
+enum { EXIT_USAGE = 2, EXIT_CONFLICT = 3, STACK_BYTES = 1 << 20, KEEPER_NICE = -15 };
 
 static int usage(FILE *out, int status)
 {
@@ -62,12 +63,14 @@ static bool write_text(const char *path, const char *text)
     return done;
 }
 
-/* The last process that the kernel may kill for memory, and one whose pages are there when it needs them. A
- * keeper that may not do this still works: it says what it lacks. */
+/* The last process that the kernel may kill for memory, one that goes before others, and whose pages are
+ * there when it needs them. A keeper that may not do this still works: it says what it lacks. */
 static void harden(void)
 {
     if (!write_text("/proc/self/oom_score_adj", "-1000"))
         log_warning("may not ask to be spared when memory runs out (CAP_SYS_RESOURCE)");
+    if (setpriority(PRIO_PROCESS, 0, KEEPER_NICE) < 0)
+        log_warning("may not ask to go before other processes (CAP_SYS_NICE)");
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -119,15 +119,30 @@ const struct supervise_state *supervise_state(const struct supervise_page *page)
 }
 
 /* ---- The parent ---- */
-static bool hung(const struct supervise_page *page)
+/* How long the child has been silent while its parent was not: where the whole machine gets no processor
+ * time, the parent's own pauses are no proof against the child. */
+struct silence {
+    int64_t beat_ns, looked_ns, counted_ns;
+};
+
+static bool hung(const struct supervise_page *page, struct silence *silence)
 {
     int64_t limit_ns = (int64_t)(SUPERVISE_HANG_MS * keeper_client_time_scale()) * NS_PER_MS;
-    return clock_host_now() - atomic_load(&page->beat_ns) > limit_ns;
+    int64_t now_ns = clock_host_now(), beat_ns = atomic_load(&page->beat_ns);
+    int64_t passed_ns = now_ns - silence->looked_ns, most_ns = 2 * LOOK_MS * NS_PER_MS;
+    silence->looked_ns = now_ns;
+    if (beat_ns != silence->beat_ns)
+        silence->counted_ns = 0;
+    else
+        silence->counted_ns += passed_ns < most_ns ? passed_ns : most_ns;
+    silence->beat_ns = beat_ns;
+    return silence->counted_ns > limit_ns;
 }
 
 /* Until the child has ended; hands signals on, and ends a child that hangs or was stopped. */
 static int watch(struct supervise_page *page, pid_t child, const sigset_t *signals, bool *ending)
 {
+    struct silence silence = { .looked_ns = clock_host_now() };
     for (;;) {
         int status;
         pid_t ended = waitpid(child, &status, WNOHANG);
@@ -141,11 +156,11 @@ static int watch(struct supervise_page *page, pid_t child, const sigset_t *signa
             *ending = true;
             kill(child, number);
         }
-        if (hung(page)) {
+        if (hung(page, &silence)) {
             log_line(LOG_ERR, "the keeper (process %d) has stood still for more than %d ms: it is replaced",
                      (int)child, SUPERVISE_HANG_MS);
             kill(child, SIGKILL); /* works on a stopped process, too */
-            atomic_store(&page->beat_ns, clock_host_now());
+            silence.counted_ns = 0;
         }
     }
 }

@@ -16,7 +16,7 @@
 
 /* Host milliseconds without a beat after which a keeper is taken for hung, and killed; NB_TIME_SCALE
  * multiplies. */
-enum { SUPERVISE_BEAT_MS = 250, SUPERVISE_HANG_MS = 1200, SUPERVISE_REASON_MAX = 256 };
+enum { SUPERVISE_BEAT_MS = 250, SUPERVISE_HANG_MS = 2000, SUPERVISE_REASON_MAX = 256 };
 
 /* What the next keeper has to know. Flat: it lives in shared memory. */
 struct supervise_state {
