@@ -55,7 +55,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lm
 
-.PHONY: torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-death torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -135,6 +135,11 @@ torture-store: deps
 	@$(MAKE) --no-print-directory $(TORTURE)
 	@$(OUT)/tests/fault/store_torture io 1
 	@$(OUT)/tests/fault/store_torture memory 1
+
+# The daemon and the keeper end in every phase of a run, by every cause (N=1 times each): outputs off, in order.
+torture-death: deps data
+	@$(MAKE) --no-print-directory programs
+	@NB_ROOT=$(CURDIR) NB_BIN=$(CURDIR)/$(OUT) tests/fault/torture-death $(if $(filter command environment,$(firstword $(origin N))),$(N),1)
 
 unit: deps
 	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
