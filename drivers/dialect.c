@@ -373,11 +373,7 @@ int dialect_load(const char *path, struct dialect **ret, struct json_problems *p
     read_channels(&at, d);
     check_whole(&at, d);
     code = json_problems_error(own, path, err);
-    for (int i = 0; problems && i < own->count && i < JSON_PROBLEMS_MAX; i++) {
-        if (problems->count < JSON_PROBLEMS_MAX)
-            problems->item[problems->count] = own->item[i];
-        problems->count++;
-    }
+    json_problems_append(problems, own);
 done:
     cJSON_Delete(root);
     free(own);

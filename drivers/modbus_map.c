@@ -244,11 +244,7 @@ int modbus_map_load(const char *path, struct modbus_map **ret, struct json_probl
     read_registers(&at, map);
     read_channels(&at, map);
     code = json_problems_error(own, path, err);
-    for (int i = 0; problems && i < own->count && i < JSON_PROBLEMS_MAX; i++) {
-        if (problems->count < JSON_PROBLEMS_MAX)
-            problems->item[problems->count] = own->item[i];
-        problems->count++;
-    }
+    json_problems_append(problems, own);
 done:
     cJSON_Delete(root);
     free(own);

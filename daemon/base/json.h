@@ -76,6 +76,8 @@ int json_choice(const struct json_at *at, const char *key, bool required, const 
 int json_doubles(const struct json_at *at, const char *key, bool required, double *out, int max);
 /* Nearest of `choices` (NULL-terminated) by edit distance, or NULL when nothing is near. */
 const char *json_nearest(const char *word, const char *const *choices);
+/* Adds what was collected elsewhere (another file's problems); `to` may be NULL: then nothing is kept. */
+void json_problems_append(struct json_problems *to, const struct json_problems *from);
 /* Turns collected problems into one error (the first, and how many more). Returns 0 when there are none. */
 int json_problems_error(const struct json_problems *problems, const char *path, struct error *err);
 

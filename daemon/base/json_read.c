@@ -367,6 +367,14 @@ const char *json_nearest(const char *word, const char *const *choices)
     return nearest;
 }
 
+void json_problems_append(struct json_problems *to, const struct json_problems *from)
+{
+    for (int i = 0; to != NULL && i < from->count; i++, to->count++) {
+        if (i < JSON_PROBLEMS_MAX && to->count < JSON_PROBLEMS_MAX)
+            to->item[to->count] = from->item[i];
+    }
+}
+
 int json_problems_error(const struct json_problems *problems, const char *path, struct error *err)
 {
     const struct json_problem *first = &problems->item[0];

@@ -265,6 +265,24 @@ static void nearest(void **state)
     assert_null(json_nearest("", MODES));
 }
 
+static void problems_of_two_files_are_joined(void **state)
+{
+    struct json_problems *all = calloc(1, sizeof *all), *more = calloc(1, sizeof *more);
+
+    (void)state;
+    assert_non_null(all);
+    assert_non_null(more);
+    all->count = JSON_PROBLEMS_MAX - 1;
+    more->count = JSON_PROBLEMS_MAX + 5; /* five of them are counted only */
+    snprintf(more->item[0].reason, sizeof more->item[0].reason, "first");
+    json_problems_append(all, more);
+    assert_int_equal(all->count, 2 * JSON_PROBLEMS_MAX + 4);
+    assert_string_equal(all->item[JSON_PROBLEMS_MAX - 1].reason, "first");
+    json_problems_append(NULL, more);
+    free(all);
+    free(more);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +294,7 @@ int main(void)
         cmocka_unit_test(readers_return_what_is_there),
         cmocka_unit_test(too_many_problems_are_counted),
         cmocka_unit_test(nearest),
+        cmocka_unit_test(problems_of_two_files_are_joined),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
