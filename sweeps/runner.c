@@ -4,7 +4,6 @@
  * runner: recording and the chip's conditions, for steps. */
 #include "sweeps/runner.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,11 +147,9 @@ int runner_event(struct run *run, const char *kind, const char *json, struct err
 static int rail_reading(struct run *run, struct run_point *point, const char *rail, const char *what,
                         int unit, double value, double uncertainty, uint32_t flags, struct error *err)
 {
-    char channel[RUNNER_CHANNEL_MAX];
-    int length = snprintf(channel, sizeof channel, "rail.%s.%s", rail, what);
+    char channel[RECORD_NAME_MAX];
 
-    for (int i = 0; i < length && i < (int)sizeof channel - 1; i++)
-        channel[i] = (char)tolower((unsigned char)channel[i]);
+    record_channel(channel, "rail.%s.%s", rail, what);
     return runner_value(run, point, channel, unit, value, uncertainty, flags, err);
 }
 

@@ -14,7 +14,7 @@
 #include "sweeps/sampler.h"
 #include "sweeps/step.h"
 
-enum { RUNNER_CHANNEL_MAX = 64, RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CONVERTERS_MAX = 64 };
+enum { RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CONVERTERS_MAX = 64 };
 
 /* Last attempt of one cell of the plan. */
 struct run_outcome {

@@ -5,7 +5,6 @@
  * thread while it runs. */
 #include "sweeps/sampler.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
@@ -244,14 +243,6 @@ static void *thread_main(void *context)
     return NULL;
 }
 
-static void name_channel(char *out, const char *rail, const char *what)
-{
-    int length = snprintf(out, RECORD_NAME_MAX, "rail.%s.%s", rail, what);
-
-    for (int i = 0; i < length && i < RECORD_NAME_MAX - 1; i++)
-        out[i] = (char)tolower((unsigned char)out[i]);
-}
-
 static int prepare(struct sampler *sampler, const struct sampler_options *options, struct error *err)
 {
     sampler->options = *options;
@@ -261,8 +252,8 @@ static int prepare(struct sampler *sampler, const struct sampler_options *option
         sampler->channel[i] = bench_file_rail(options->bench_file, rail);
         if (sampler->channel[i] == NULL)
             return error_set(err, ERR_NOT_FOUND, "nothing feeds rail \"%s\"", rail);
-        name_channel(sampler->volt_name[i], rail, "voltage");
-        name_channel(sampler->current_name[i], rail, "current");
+        record_channel(sampler->volt_name[i], "rail.%s.voltage", rail);
+        record_channel(sampler->current_name[i], "rail.%s.current", rail);
     }
     schedule(sampler);
     atomic_init(&sampler->stop, false);

@@ -10,7 +10,6 @@
 #include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -76,9 +75,7 @@ static int record_rail(struct run *run, struct run_point *point, const char *rai
 
     for (int i = 0; i < 2; i++) {
         char channel[RECORD_NAME_MAX];
-        int length = snprintf(channel, sizeof channel, "contact.%s.%s", rail, what[i]);
-        for (int k = 0; k < length && k < (int)sizeof channel - 1; k++)
-            channel[k] = (char)tolower((unsigned char)channel[k]);
+        record_channel(channel, "contact.%s.%s", rail, what[i]);
         int rc = runner_reading(run, point, channel, reads[i].channel->name, &reads[i].reading, err);
         if (rc < 0)
             return rc;

@@ -8,7 +8,6 @@
 #include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,10 +89,8 @@ static int record_position(struct run *run, struct run_point *point, const char 
     const struct bench_channel *meter = &file->channel[file->meter_channel];
     struct bench_read read = { .channel = meter, .quantity = QUANTITY_VOLTAGE };
     char channel[RECORD_NAME_MAX];
-    int length = snprintf(channel, sizeof channel, "test_bus.%s", position);
 
-    for (int i = 0; i < length && i < (int)sizeof channel - 1; i++)
-        channel[i] = (char)tolower((unsigned char)channel[i]);
+    record_channel(channel, "test_bus.%s", position);
     int rc = chip_testmux(run->chip, position, "off", false, err);
     if (rc == 0)
         rc = runner_wait(run, SETTLE_S, err);

@@ -4,6 +4,10 @@
  * record: names of reading flags and verdicts, as they stand in the store. */
 #include "daemon/base/record.h"
 
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+
 #include <string.h>
 
 static const char *const FLAGS[READING_FLAG_COUNT] = {
@@ -42,4 +46,15 @@ int verdict_from_name(const char *name)
             return i;
     }
     return -1;
+}
+
+void record_channel(char out[RECORD_NAME_MAX], const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(out, RECORD_NAME_MAX, format, args);
+    va_end(args);
+    for (; *out != '\0'; out++)
+        *out = (char)tolower((unsigned char)*out);
 }

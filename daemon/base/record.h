@@ -60,6 +60,10 @@ struct reading {
 
 enum { RECORD_NAME_MAX = 64, RECORD_TEXT_MAX = 256 };
 
+/* A channel's name as docs/names.md has them: in lower case, whatever the profile calls rails and positions.
+ */
+void record_channel(char out[RECORD_NAME_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Start of a run: identities are stable texts; *_json are complete snapshots. */
 struct record_run {
     const char *ulid, *campaign, *plan_hash, *bench, *socket, *chip_serial, *chip_type, *operator_name,
