@@ -12,7 +12,7 @@
 
 #include "chip/runtime_wire.h"
 
-enum { RESET_SETTLE_US = 100, EXTIN_COUNT_MAX = 1023, EXTIN_POLLS_MAX = 200, DIVIDER_MAX = 15 };
+enum { RESET_SETTLE_US = 100, EXTIN_COUNT_MAX = 1023, EXTIN_POLLS_MAX = 200 };
 
 int chip_open(const struct chip_profile *profile, struct spi_bus *bus, struct chip **ret_chip,
               struct error *err)
@@ -249,7 +249,6 @@ int chip_reset(struct chip *chip, struct error *err)
         rc = wire_send(chip, err);
     if (rc)
         return rc;
-    chip->clock_divider = 0;
     return chip->bus->wait(chip->bus->context, RESET_SETTLE_US * 1000LL, err);
 }
 
@@ -262,21 +261,9 @@ int chip_power(struct chip *chip, uint32_t core_mask, bool reference, bool gain_
     return chip_write_verified(chip, CHIP_GLOBAL, "PWREN", value, err);
 }
 
-int chip_clock(struct chip *chip, int divider, struct error *err)
-{
-    if (divider < 0 || divider > DIVIDER_MAX)
-        return error_set(err, ERR_RANGE, "clock divider %d; 0 to %d are possible", divider, DIVIDER_MAX);
-    int rc =
-        chip_write_verified(chip, CHIP_GLOBAL, "CTRL",
-                            wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "CLKDIV", (uint32_t)divider), err);
-    if (rc == 0)
-        chip->clock_divider = divider;
-    return rc;
-}
-
 double chip_clock_hz(const struct chip *chip)
 {
-    return chip->profile->operating.clock_max_hz / (1 + chip->clock_divider);
+    return chip->profile->operating.clock_max_hz;
 }
 
 /* ---- Trims ---- */

@@ -50,8 +50,7 @@ int chip_memory_write(struct chip *chip, int core, const char *memory, uint32_t 
 
 /* Power domains: cores whose bit is set, converter reference, gain stage. */
 int chip_power(struct chip *chip, uint32_t core_mask, bool reference, bool gain_stage, struct error *err);
-/* Core clock = profile clock_max / (1 + divider), divider 0..15. */
-int chip_clock(struct chip *chip, int divider, struct error *err);
+/* The core clock: after a reset the chip does not divide it, and nothing here makes it. */
 double chip_clock_hz(const struct chip *chip);
 
 /* Trim codes of one converter, by the profile's trim name. */

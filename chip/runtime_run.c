@@ -254,9 +254,7 @@ static int queue_input(struct chip *chip, const struct chip_program *program, co
 
 static int queue_start(struct chip *chip, uint32_t delay_us, struct error *err)
 {
-    uint32_t address,
-        value = wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "START", 1) |
-                wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "CLKDIV", (uint32_t)chip->clock_divider);
+    uint32_t address, value = wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "START", 1);
     uint8_t data[4];
     int rc = wire_register(chip, CHIP_GLOBAL, "CTRL", &address, err);
 
@@ -359,8 +357,7 @@ static int read_report(struct chip *chip, struct run_report *ret_report, struct 
  * another. */
 static void abort_run(struct chip *chip)
 {
-    uint32_t value = wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "ABORT", 1) |
-                     wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "CLKDIV", (uint32_t)chip->clock_divider);
+    uint32_t value = wire_field(chip, PROFILE_SCOPE_CHIP, "CTRL", "ABORT", 1);
 
     if (chip_write(chip, CHIP_GLOBAL, "CTRL", value, NULL) == 0)
         chip->bus->wait(chip->bus->context, ABORT_NS, NULL);

@@ -22,7 +22,6 @@ struct chip {
     const struct chip_profile *profile;
     struct spi_bus *bus;
     int burst, word_bytes;
-    int clock_divider;
     struct chip_link_stats stats;
     int count; /* transactions in the batch being built */
     size_t used;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * stats: Wilson, McNemar, moments, line fit, nonlinearity. No state, no allocation. */
+ * stats: Wilson, McNemar, line fit. No state, no allocation. */
 #include "sweeps/stats.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 struct stats_interval stats_wilson(int successes, int n)
 {
@@ -62,40 +61,6 @@ double stats_mcnemar_mid_p(int b, int c)
     return fmin(1.0, 2.0 * (tail + coin(n, smaller) / 2.0));
 }
 
-void stats_add(struct stats_moments *moments, double x)
-{
-    double delta = x - moments->mean;
-
-    moments->n++;
-    moments->mean += delta / moments->n;
-    moments->m2 += delta * (x - moments->mean);
-}
-
-double stats_sd(const struct stats_moments *moments)
-{
-    return moments->n < 2 ? NAN : sqrt(moments->m2 / (moments->n - 1));
-}
-
-double stats_sem(const struct stats_moments *moments)
-{
-    return stats_sd(moments) / sqrt(moments->n);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-double stats_median(double *values, int n)
-{
-    if (n <= 0)
-        return NAN;
-    qsort(values, (size_t)n, sizeof *values, by_value);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2.0;
-}
-
 bool stats_fit(const double *x, const double *y, int n, struct stats_line *ret_line)
 {
     double mean_x = 0.0, mean_y = 0.0, sxx = 0.0, sxy = 0.0, squares = 0.0;
@@ -125,18 +90,5 @@ bool stats_fit(const double *x, const double *y, int n, struct stats_line *ret_l
         line.u_offset = sqrt(variance * (1.0 / n + mean_x * mean_x / sxx));
     }
     *ret_line = line;
-    return true;
-}
-
-bool stats_nonlinearity(const double *transition, int codes, double *dnl, double *inl)
-{
-    if (codes < 4 || transition[codes - 1] == transition[1])
-        return false;
-
-    double lsb = (transition[codes - 1] - transition[1]) / (codes - 2);
-    for (int k = 1; k < codes; k++)
-        inl[k] = (transition[k] - transition[1]) / lsb - (k - 1);
-    for (int k = 1; k < codes - 1; k++)
-        dnl[k] = (transition[k + 1] - transition[k]) / lsb - 1.0;
     return true;
 }

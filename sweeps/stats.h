@@ -25,20 +25,6 @@ double stats_mcnemar(int b, int c);
 /* The mid-p variant: less conservative, recommended for small b + c. */
 double stats_mcnemar_mid_p(int b, int c);
 
-/* Running mean and variance (Welford). Zero-initialise. */
-struct stats_moments {
-    int n;
-    double mean, m2;
-};
-void stats_add(struct stats_moments *moments, double x);
-/* Sample standard deviation; NaN below two values. */
-double stats_sd(const struct stats_moments *moments);
-/* Standard uncertainty of the mean; NaN below two values. */
-double stats_sem(const struct stats_moments *moments);
-
-/* Median of n values; sorts in place. NaN for n = 0. */
-double stats_median(double *values, int n);
-
 /* Least squares y = offset + slope * x. */
 struct stats_line {
     double offset, slope;
@@ -47,10 +33,5 @@ struct stats_line {
 };
 /* Returns false when fewer than two points or all x are equal; *ret_line is untouched then. */
 bool stats_fit(const double *x, const double *y, int n, struct stats_line *ret_line);
-
-/* Differential and integral nonlinearity from transition levels T[1 .. codes - 1] (index 0 unused), in LSB,
- * after removal of offset and gain by the terminal (end point) line, as IEEE Std 1241 calls it. inl[k] for k
- * = 1 .. codes - 1, dnl[k] for k = 1 .. codes - 2. Returns false when codes < 4 or the ends coincide. */
-bool stats_nonlinearity(const double *transition, int codes, double *dnl, double *inl);
 
 #endif

@@ -181,14 +181,6 @@ static bool adelia2_atb(void *chip, int64_t t_ns, double *ret_volt, double *ret_
     return adelia2_power_atb(&bc->chip, ret_volt, ret_ohm);
 }
 
-static bool adelia2_irq(void *chip, int64_t t_ns)
-{
-    struct bench_chip *bc = chip;
-
-    adelia2_regs_advance(&bc->chip, t_ns);
-    return bc->chip.logic_on && !bc->chip.damaged && (bc->chip.irqen & 1) != 0 && bc->chip.done;
-}
-
 static void adelia2_damage(void *chip, const char *why, int64_t t_ns)
 {
     struct bench_chip *bc = chip;
@@ -269,7 +261,6 @@ const struct chip_model chip_adelia2_model = {
     .rail_current = adelia2_rail_current,
     .on_rail_change = adelia2_rail_change,
     .atb_drive = adelia2_atb,
-    .irq = adelia2_irq,
     .on_damage = adelia2_damage,
     .ground_truth = adelia2_truth,
 };

@@ -48,8 +48,6 @@ struct chip_model {
     /* What the chip does to the analog test bus now: returns false when it is high-impedance; else
      * open-circuit volts and source impedance. May be NULL: always high-impedance. */
     bool (*atb_drive)(void *chip, int64_t t_ns, double *ret_volt, double *ret_ohm);
-    /* Level of the interrupt/DONE pin. May be NULL: 0. */
-    bool (*irq)(void *chip, int64_t t_ns);
 
     /* Over-voltage or back-powering has destroyed it. May be NULL. */
     void (*on_damage)(void *chip, const char *why, int64_t t_ns);

@@ -116,7 +116,6 @@ void world_contact(struct world *world, struct world_net *net, int contact);
 /* SPI through the socket: as chip_model.spi; MISO floats high when there is no chip. */
 void world_spi(struct world *world, const uint8_t *mosi, size_t mosi_n, uint8_t *miso, size_t rx_n,
                int64_t t_start_ns, double hz, int64_t *ret_end_ns);
-bool world_irq(struct world *world);
 
 /* ---- The judge's side ---- */
 void world_log(struct world *world, const char *kind, const char *who, int channel, double value);

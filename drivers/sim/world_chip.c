@@ -227,12 +227,6 @@ void world_spi(struct world *world, const uint8_t *mosi, size_t mosi_n, uint8_t 
     *ret_end_ns = t_start_ns + (int64_t)((double)(mosi_n + rx_n) * 8e9 / hz);
 }
 
-bool world_irq(struct world *world)
-{
-    return world->chip && world->plugged && world->model->irq &&
-           world->model->irq(world->chip, sim_now(world->loop));
-}
-
 /* ---- Reports ---- */
 
 cJSON *world_ground_truth(struct world *world)

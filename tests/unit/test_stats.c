@@ -60,30 +60,6 @@ static void mid_p_takes_half_of_the_observed_point(void **state)
     near(stats_mcnemar_mid_p(0, 0), 1.0, 1e-12);
 }
 
-static void moments_are_those_of_the_textbook(void **state)
-{
-    static const double x[] = { 2, 4, 4, 4, 5, 5, 7, 9 };
-    struct stats_moments moments = { 0 };
-
-    (void)state;
-    assert_true(isnan(stats_sd(&moments)));
-    for (int i = 0; i < 8; i++)
-        stats_add(&moments, x[i]);
-    near(moments.mean, 5.0, 1e-12);
-    near(stats_sd(&moments), sqrt(32.0 / 7.0), 1e-12);
-    near(stats_sem(&moments), sqrt(32.0 / 7.0 / 8.0), 1e-12);
-}
-
-static void median_of_odd_and_even_counts(void **state)
-{
-    double odd[] = { 5, 1, 3 }, even[] = { 4, 1, 3, 2 };
-
-    (void)state;
-    near(stats_median(odd, 3), 3.0, 1e-12);
-    near(stats_median(even, 4), 2.5, 1e-12);
-    assert_true(isnan(stats_median(odd, 0)));
-}
-
 static void line_fit_finds_line_and_uncertainty(void **state)
 {
     /* y = 1 + 2 x with residuals +1 -1 -1 +1: they do not move the line. */
@@ -103,32 +79,13 @@ static void line_fit_finds_line_and_uncertainty(void **state)
     assert_false(stats_fit(same, y, 3, &line));
 }
 
-static void nonlinearity_of_one_wide_code(void **state)
-{
-    /* 8 codes; code 3 is half an LSB wide in excess, code 5 half short: the ends stay where they are. */
-    static const double transition[8] = { 0, 1, 2, 3, 4.5, 5.5, 6, 7 };
-    double dnl[8] = { 0 }, inl[8] = { 0 };
-
-    (void)state;
-    assert_true(stats_nonlinearity(transition, 8, dnl, inl));
-    near(dnl[3], 0.5, 1e-12);
-    near(dnl[5], -0.5, 1e-12);
-    near(inl[3], 0.0, 1e-12);
-    near(inl[4], 0.5, 1e-12);
-    near(inl[7], 0.0, 1e-12);
-    assert_false(stats_nonlinearity(transition, 3, dnl, inl));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wilson_matches_the_published_checks),
         cmocka_unit_test(mcnemar_matches_the_published_checks),
         cmocka_unit_test(mid_p_takes_half_of_the_observed_point),
-        cmocka_unit_test(moments_are_those_of_the_textbook),
-        cmocka_unit_test(median_of_odd_and_even_counts),
         cmocka_unit_test(line_fit_finds_line_and_uncertainty),
-        cmocka_unit_test(nonlinearity_of_one_wide_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
