@@ -19,6 +19,7 @@ enum { AVERAGE_MAX = 1023, ROUNDS_MAX = 8, FAILED_TEXT = 400 };
 /* Places in the list of coefficients that are read back when a run is resumed; docs/names.md has them all. */
 enum { COEFFICIENT_OFFSET_TRIM = 2, COEFFICIENT_GAIN_TRIM = 3, COEFFICIENTS = 8 };
 #define CALIBRATION_KIND "adc_trim"
+#define GAIN_LEAST       0.5 /* a converter below this, or above its inverse, is dead and not off */
 #define SOURCE_LIMIT_A   0.001
 #define SOURCE_SETTLE_S  0.005
 #define METER_NPLC       10.0
@@ -254,6 +255,12 @@ static int measure_round(struct calibration *cal, struct error *err)
                                &cal->fit[core][n]))
                 return error_set(err, ERR_RANGE,
                                  "the applied voltages do not span a line: is the source connected?");
+            double gain = cal->fit[core][n].gain;
+            if (!(gain > GAIN_LEAST && gain < 1.0 / GAIN_LEAST))
+                return error_set(err, ERR_MISMATCH,
+                                 "converter %d.%d follows what is applied with a gain of %.3g: no trim mends "
+                                 "that; has it its supplies?",
+                                 core, n, gain);
         }
     }
     return 0;
