@@ -93,7 +93,10 @@ int guard_check(const struct guard *guard, const struct message *message, const 
     if (m->op == 0 || m->op >= MESSAGE_PORT_COUNT || m->op == MESSAGE_SAFE_OFF)
         return error_set(err, ERR_INVALID, "operation %u is not for clients", m->op);
     if (guard->latched && energises(m))
-        return error_set(err, ERR_TRIPPED, "latched (%s): clear it with a reason first", guard->latch_reason);
+        return error_set(
+            err, ERR_TRIPPED,
+            "latched (%s): nightbench clear REASON ends it; without a daemon, nightbench-safe clear REASON",
+            guard->latch_reason);
     const struct bench_channel *ch = guard_channel(guard->file, m);
     switch (m->op) {
     case MESSAGE_SET_VOLTAGE:

@@ -133,8 +133,10 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
         .owner = link->pid,
     };
     if (keeper->latched)
-        return error_set(err, ERR_TRIPPED, "latched (%s): clear it with a reason first",
-                         keeper->latch_reason);
+        return error_set(
+            err, ERR_TRIPPED,
+            "latched (%s): nightbench clear REASON ends it; without a daemon, nightbench-safe clear REASON",
+            keeper->latch_reason);
     if (step.kind == UNDO_SPI_RELEASE && file->spi_instrument < 0)
         return error_set(err, ERR_INVALID, "this bench has no SPI bridge");
     if (step.kind == UNDO_OUTPUT_OFF &&

@@ -283,6 +283,8 @@ static void a_stop_latches(void **state)
     assert_false(supply_on(rig));
     assert_int_equal(bench_undo_register(rig->client, UNDO_OUTPUT_OFF, vdd(rig), 3, 0, &err), ERR_TRIPPED);
     assert_int_equal(psu_set_voltage(rig->client, vdd(rig), 0.1, &err), ERR_TRIPPED);
+    assert_non_null(strstr(err.message, "nightbench clear"));
+    assert_non_null(strstr(err.message, "nightbench-safe clear"));
     assert_non_null(strstr(err.message, "the test"));
     struct psu_state st;
     assert_int_equal(psu_read_state(rig->client, vdd(rig), &st, &err), 0); /* looking is allowed */
