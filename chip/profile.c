@@ -462,13 +462,10 @@ static void parse_mux(const struct json_at *at, struct chip_profile *p)
 
 static void parse_operating(const struct json_at *at, struct chip_profile *p)
 {
-    static const char *const known[] = { "supply_min_v",
-                                         "supply_max_v",
-                                         "clock_min_hz",
-                                         "clock_max_hz",
-                                         "temperature_min_c",
-                                         "temperature_max_c",
-                                         NULL };
+    static const char *const known[] = { "supply_min_v",       "supply_max_v",
+                                         "clock_min_hz",       "clock_max_hz",
+                                         "temperature_min_c",  "temperature_max_c",
+                                         "temperature_step_c", NULL };
     static const char *const accounting_known[] = { "operations_per_mac", NULL };
     struct json_at operating = json_member(at, "operating", true);
     struct json_at accounting = json_member(at, "accounting", false);
@@ -488,6 +485,9 @@ static void parse_operating(const struct json_at *at, struct chip_profile *p)
     o->clock_max_hz = json_double(&operating, "clock_max_hz", true, 1, 1e11, 1);
     o->temperature_min_c = json_double(&operating, "temperature_min_c", true, -273.15, 500, 25);
     o->temperature_max_c = json_double(&operating, "temperature_max_c", true, -273.15, 500, 25);
+    o->temperature_step_c = json_double(&operating, "temperature_step_c", false, 0, 10, 0);
+    if (o->temperature_step_c > 0 && profile_register_index(p, PROFILE_SCOPE_CHIP, "TEMP") < 0)
+        json_problem(&operating, "", "temperature_step_c is of a sensor, but there is no register TEMP");
     if (o->supply_min_v > o->supply_max_v || o->clock_min_hz > o->clock_max_hz ||
         o->temperature_min_c > o->temperature_max_c)
         json_problem(&operating, "", "a minimum is above its maximum");

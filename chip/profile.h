@@ -26,8 +26,9 @@
  *     "trims"?: [ { "name", "memory", "bit", "width", "stride", "signed", "neutral", "step", "unit" } ],
  *     "test_mux"?: [ { "name", "value" } ],
  *     "operating": { "supply_min_v", "supply_max_v", "clock_min_hz", "clock_max_hz", "temperature_min_c",
- * "temperature_max_c" }, "accounting"?: { "operations_per_mac": 2 }, "cycles"?: { "instruction",
- * "gather_bytes", "mvm", "mvm_per_bit", "bn_per_channel", "mov_bytes", "padd_per_channel", "ldw", "extin" } }
+ * "temperature_max_c", "temperature_step_c"?: of register TEMP }, "accounting"?: { "operations_per_mac": 2 },
+ * "cycles"?: { "instruction", "gather_bytes", "mvm", "mvm_per_bit", "bn_per_channel", "mov_bytes",
+ * "padd_per_channel", "ldw", "extin" } }
  */
 #ifndef CHIP_PROFILE_H
 #define CHIP_PROFILE_H
@@ -166,6 +167,7 @@ struct profile_mux {
 
 struct profile_operating {
     double supply_min_v, supply_max_v, clock_min_hz, clock_max_hz, temperature_min_c, temperature_max_c;
+    double temperature_step_c; /* one code of register TEMP; 0: no sensor */
 };
 
 /* Core cycles: what the estimates of run time are made from. */

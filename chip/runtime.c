@@ -6,6 +6,7 @@
  */
 #include "chip/runtime.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -393,12 +394,17 @@ int chip_extin(struct chip *chip, int core, int converter, int count, struct chi
 int chip_temperature(struct chip *chip, double *ret_celsius, struct error *err)
 {
     uint32_t value;
-    int rc = chip_read(chip, CHIP_GLOBAL, "TEMP", &value, err);
+    double step_c = chip->profile->operating.temperature_step_c;
 
+    if (!(step_c > 0.0))
+        return error_set(err, ERR_UNSUPPORTED, "%s states no temperature_step_c: it has no sensor",
+                         chip->profile->type);
+    int rc = chip_read(chip, CHIP_GLOBAL, "TEMP", &value, err);
     if (rc)
         return rc;
-    int tenths = (int)(value & 0xFFF);
-    *ret_celsius = (tenths & 0x800 ? tenths - 0x1000 : tenths) / 10.0;
+    int code = (int)(value & 0xFFF);
+    /* In whole millionths: 253 codes of 0.1 are 25.3, and not a bit more. */
+    *ret_celsius = rint((code & 0x800 ? code - 0x1000 : code) * step_c * 1e6) / 1e6;
     return 0;
 }
 

@@ -13,8 +13,6 @@
 #include "chip/backend_reference.h"
 #include "daemon/base/text.h"
 
-#define TEMPERATURE_STEP_C 0.1 /* of the sensor: its resolution is all that we know of its uncertainty */
-
 int64_t runner_now(const struct run *run)
 {
     return clock_now(run->context->clock);
@@ -175,16 +173,16 @@ int runner_rails(struct run *run, struct run_point *point, const struct sampler_
 
 int runner_temperature(struct run *run, struct run_point *point, struct error *err)
 {
-    double celsius;
+    double celsius, step_c = run->profile->operating.temperature_step_c;
 
-    if (run->chip == NULL || profile_register_index(run->profile, PROFILE_SCOPE_CHIP, "TEMP") < 0)
+    if (run->chip == NULL || !(step_c > 0.0))
         return 0;
     int rc = chip_temperature(run->chip, &celsius, err);
     if (rc < 0)
         return rc;
     run->temperature_c = celsius;
-    return runner_quantity(run, point, QUANTITY_DIE_TEMPERATURE, celsius, TEMPERATURE_STEP_C / sqrt(12.0),
-                           err);
+    /* The sensor's resolution is all that we know of its uncertainty. */
+    return runner_quantity(run, point, QUANTITY_DIE_TEMPERATURE, celsius, step_c / sqrt(12.0), err);
 }
 
 /* ---- The chip's conditions ---- */

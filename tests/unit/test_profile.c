@@ -130,6 +130,8 @@ static void test_mistakes(void **state)
         { "\"register\": \"ID\"", "\"register\": \"IDX\"", "IDX" },
         { "\"version\": 1", "\"version\": 2", "version" },
         { "\"memory\": \"ADCT\"", "\"memory\": \"ADCX\"", "ADCX" },
+        { "\"temperature_step_c\": 0.1", "\"temperature_step_c\": 11", "temperature_step_c" },
+        { "\"TEMP\"", "\"TEMX\"", "no register TEMP" },
         { "\"clock_min_hz\"", "\"clock_min\"", "clock_min" },
     };
 

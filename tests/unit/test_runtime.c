@@ -202,6 +202,11 @@ static void test_identity(void **state)
     assert_int_equal(id.revision, 1);
     assert_int_equal(chip_temperature(rig->chip, &celsius, &err), 0);
     assert_true(celsius == -5.0);
+    rig->profile->operating.temperature_step_c = 0.25;
+    assert_int_equal(chip_temperature(rig->chip, &celsius, &err), 0);
+    assert_true(celsius == -12.5);
+    rig->profile->operating.temperature_step_c = 0.0;
+    assert_int_equal(chip_temperature(rig->chip, &celsius, &err), ERR_UNSUPPORTED);
     rig->profile->identity_value = 0x12345678;
     assert_int_equal(chip_identify(rig->chip, &id, &err), ERR_IDENTITY);
     assert_non_null(strstr(err.message, "41440201"));
