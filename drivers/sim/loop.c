@@ -73,6 +73,10 @@ static void sift_down(struct sim_event *heap, int n, int i)
 
 bool loop_schedule(struct sim_loop *loop, const struct sim_event *event)
 {
+    if (event->link && loop->heap_n >= SIM_EVENTS_MAX - SIM_TIMERS_MAX) {
+        free(event->bytes);
+        return false;
+    }
     if (loop->heap_n == loop->heap_size) {
         int size = loop->heap_size ? 2 * loop->heap_size : 64;
         struct sim_event *heap =
@@ -111,7 +115,12 @@ static void perform(struct sim_loop *loop)
 uint64_t sim_at(struct sim_loop *loop, int64_t at_ns, sim_timer_fn fn, void *context)
 {
     struct sim_event event = { .at_ns = at_ns, .rank = RANK_WORLD, .fn = fn, .context = context };
-    return loop_schedule(loop, &event) ? loop->next_seq : 0;
+
+    if (loop_schedule(loop, &event))
+        return loop->next_seq;
+    loop->full = true;
+    sim_loop_stop(loop);
+    return 0;
 }
 
 void sim_cancel(struct sim_loop *loop, uint64_t id)
@@ -262,7 +271,9 @@ int sim_loop_run(struct sim_loop *loop, struct error *err)
         }
         look = loop->is_virtual ? look_virtual(loop) : look_real(loop);
     }
-    return 0;
+    return loop->full ? error_set(err, ERR_FULL, "more than %d events of the simulated world are pending",
+                                  SIM_EVENTS_MAX)
+                      : 0;
 }
 
 void sim_loop_stop(struct sim_loop *loop)

@@ -18,6 +18,8 @@
 #include "daemon/base/error.h"
 
 enum { SIM_LINKS_MAX = 48, SIM_CLIENTS_MAX = 4, SIM_EVENTS_MAX = 65536, SIM_NAME_MAX = 48 };
+/* Of those, kept for timers: answers that a client does not fetch must not stop the world. */
+enum { SIM_TIMERS_MAX = 4096 };
 
 struct sim_loop;
 struct sim_link;
@@ -36,8 +38,9 @@ bool sim_is_virtual(const struct sim_loop *loop);
 
 /* ---- Timers ---- */
 typedef void (*sim_timer_fn)(void *context, int64_t now_ns);
-/* Calls at at_ns (at once, but never from inside this call, when that is past). Returns an id > 0, or 0 when
- * SIM_EVENTS_MAX are pending. */
+/* Calls at at_ns (at once, but never from inside this call, when that is past). Returns an id > 0. When
+ * SIM_EVENTS_MAX are pending it returns 0 and the loop ends with ERR_FULL: no instrument could go on, so that
+ * no caller need ask. */
 uint64_t sim_at(struct sim_loop *loop, int64_t at_ns, sim_timer_fn fn, void *context);
 void sim_cancel(struct sim_loop *loop, uint64_t id);
 

@@ -79,6 +79,7 @@ struct sim_link {
 
 struct sim_loop {
     bool is_virtual, started;
+    bool full; /* a timer did not fit: physics would go on without it */
     _Atomic bool stop;
     uint64_t seed;
     int64_t start_ns;

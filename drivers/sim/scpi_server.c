@@ -331,8 +331,7 @@ static void finish_message(struct scpi_server *server)
     server->rest = NULL;
 }
 
-/* Calls fn that much later. Without a timer (the world is full of events) the instrument hangs, as an overrun
- * one may. */
+/* Calls fn that much later. */
 static void later(struct scpi_server *server, double seconds, sim_timer_fn fn)
 {
     server->busy = true;
