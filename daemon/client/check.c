@@ -4,9 +4,12 @@
  * check: `nightbench check` and `nightbench plan`. They need no daemon: the same code as the daemon's reads
  * the campaign and the bench that it names. With --socket or --url the daemon there is asked.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "chip/profile.h"
+#include "daemon/base/text.h"
 #include "daemon/client/commands.h"
 #include "daemon/client/show.h"
 #include "daemon/client/source.h"
@@ -38,6 +41,13 @@ static int ask_here(const struct args *args, bool plan, cJSON **ret, struct erro
     struct json_problems *problems = calloc(1, sizeof *problems);
     struct bench_file *bench = NULL;
     struct chip_profile *profile = NULL;
+    char found[4096];
+
+    /* A file that is not there is no mistake in a campaign. */
+    if (access(text_find_file(args->positional[0], found, sizeof found), R_OK) != 0) {
+        free(problems);
+        return error_set_errno(err, errno, "campaign file %s", args->positional[0]);
+    }
     int rc = problems == NULL ? error_set(err, ERR_MEMORY, "no memory for the check") : 0;
 
     if (rc == 0 && args->bench != NULL) {
