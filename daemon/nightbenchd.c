@@ -440,7 +440,7 @@ static void modules_fini(struct daemon *daemon, int up)
 }
 
 /* Until a signal asks to end. The heartbeat says that this loop runs; the keeper acts when it stops. */
-static void serve(struct daemon *daemon, int signal_fd)
+static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
 {
     struct signalfd_siginfo info;
     struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
@@ -453,7 +453,8 @@ static void serve(struct daemon *daemon, int signal_fd)
         if (daemon->keeper != NULL && keeper_client_heartbeat(daemon->keeper, &err) != 0) {
             log_error("heartbeat", &err);
             log_notice("the keeper no longer serves this daemon: ending");
-            return;
+            *ret_err = err;
+            return err.code; /* a service manager starts us again, and the run goes on */
         }
         if (daemon->keeper != NULL)
             atomic_store(&daemon->beat_ns, clock_host_now());
@@ -468,7 +469,7 @@ static void serve(struct daemon *daemon, int signal_fd)
             continue;
         }
         log_notice("signal %u: powering down and ending", info.ssi_signo);
-        return;
+        return 0;
     }
 }
 
@@ -520,7 +521,7 @@ static int run(const struct daemon_options *options, struct error *err)
     if (code == 0)
         code = announce(daemon, err);
     if (code == 0) {
-        serve(daemon, signal_fd);
+        code = serve(daemon, signal_fd, err);
         notify_send("STOPPING=1");
     }
     modules_fini(daemon, up);
@@ -561,7 +562,7 @@ int main(int argc, char **argv)
         return code == 0 ? 0 : 3;
     }
     if (run(&options, &err) != 0) {
-        log_error("cannot start", &err);
+        log_error(err.code == ERR_FENCED ? "ending" : "cannot start", &err);
         return 1;
     }
     return 0;

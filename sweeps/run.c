@@ -280,7 +280,10 @@ static const char *state_of(const struct run *run, int code, const struct error 
     /* The keeper's latch says so, whoever pulled it. */
     if (code == ERR_TRIPPED && err != NULL && strstr(err->message, "emergency stop") != NULL)
         return "estop";
-    if (code == ERR_FENCED || code == ERR_TRIPPED || code == ERR_COMPLIANCE)
+    /* The keeper died, or took us for dead: nothing is wrong with the chip, and the run may go on. */
+    if (code == ERR_FENCED)
+        return "interrupted";
+    if (code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
     if (code < 0 && code != ERR_CANCELLED)
         return "failed";

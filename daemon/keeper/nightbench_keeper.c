@@ -69,7 +69,7 @@ static void harden(void)
 {
     if (!write_text("/proc/self/oom_score_adj", "-1000"))
         log_warning("may not ask to be spared when memory runs out (CAP_SYS_RESOURCE)");
-    if (setpriority(PRIO_PROCESS, 0, KEEPER_NICE) < 0)
+    if (getpriority(PRIO_PROCESS, 0) > KEEPER_NICE && setpriority(PRIO_PROCESS, 0, KEEPER_NICE) < 0)
         log_warning("may not ask to go before other processes (CAP_SYS_NICE)");
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

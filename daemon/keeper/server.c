@@ -377,6 +377,7 @@ int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err)
 {
     struct server server = { .keeper = keeper, .epoll_fd = -1, .listen_fd = -1, .signal_fd = -1 };
     pthread_mutex_init(&server.lock, NULL);
+    server.had_client = keeper->options.page && keeper->options.page->generation > 0; /* of the one before */
     keeper->stalled = stalled;
     keeper->stalled_context = &server;
     int code = server_open(&server, err);
