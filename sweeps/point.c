@@ -9,6 +9,7 @@
 #include "sweeps/pause.h"
 
 #define BACKOFF_MAX_S 60.0
+enum { ERRORS_IN_FULL = 50 }; /* of a run: a night of failures must not fill the store with how they came */
 
 int point_record_attempt(struct run *run, const struct run_point *point, bool end, int code,
                          const char *message, struct error *err)
@@ -49,7 +50,7 @@ static int record_error(struct run *run, const struct run_point *point, const st
                "\"attempt\":%d",
                error_name(failure->code), failure->instrument, (double)failure->elapsed_ns / 1e6, point->step,
                point->cell != NULL ? point->cell->index : -1, point->attempt);
-    if (run->context->client != NULL) {
+    if (run->context->client != NULL && run->errors_told++ < ERRORS_IN_FULL) {
         strbuf_add(&json, ",\"transactions\":");
         bench_client_history(run->context->client, &json);
     }
@@ -231,7 +232,9 @@ int point_run(struct run *run, struct run_point *point, struct error *err)
         int code = try_once(run, point, &detail);
         point->open = NULL;
         if (code == 0)
-            return 0;
+            return point->tries > 1 ? runner_event(run, "recovered", NULL, err, "%s: went well at try %d",
+                                                   point->what->name, point->tries)
+                                    : 0;
         int next = after_failure(run, point, code, &detail);
         if (next > 0)
             return 0;

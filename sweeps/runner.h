@@ -65,7 +65,7 @@ struct run {
     struct run_progress progress;
     int64_t start_ns;
     double planned_done_s; /* planned seconds of what has been done: drives the remaining time */
-    int retries;
+    int retries, errors_told;
     char row[RUN_ROW_MAX];
 };
 
