@@ -427,6 +427,9 @@ static int modules_init(struct daemon *daemon, int *ret_up, struct error *err)
         if (code != 0)
             return error_prefix(err, "%s", modules[i].name);
         *ret_up = i + 1;
+        /* What follows may take its time; the keeper must not take this daemon for dead meanwhile. */
+        if (daemon->keeper != NULL && (code = keeper_client_heartbeat(daemon->keeper, err)) != 0)
+            return code;
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000, LINK_READINGS = 2 };
+enum { WINDOW_TRIES = 4 }; /* for one without a disturbed link */
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -261,13 +262,33 @@ static int record_link(struct run *run, const struct run_point *point, const str
                                  0.0, 0, err);
 }
 
+/* A window in which the link had to be asked again holds the wait for it: time and power would be those of a
+ * chip that stood still. It is measured again; *t0_ns and *n are those of a window without. */
+static int undisturbed_window(struct run *run, const struct step_accuracy *accuracy, struct backend *backend,
+                              const struct dataset *dataset, struct chip_link_stats before, int64_t *t0_ns,
+                              int64_t *n, struct error *err)
+{
+    for (int i = 0; i < WINDOW_TRIES; i++) {
+        int64_t until_ns = *t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S);
+        int rc = fill_window(run, backend, dataset, until_ns, n, err);
+        struct chip_link_stats now = chip_link_stats(run->chip);
+        if (rc < 0 || (now.retries == before.retries && now.reruns == before.reruns))
+            return rc;
+        before = now;
+        *t0_ns = runner_now(run);
+        *n = 0;
+    }
+    return error_set(err, ERR_LINK, "the link to the chip was disturbed in each of %d windows of %.3g s",
+                     WINDOW_TRIES, accuracy->energy_window_s);
+}
+
 static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
-                          const struct dataset *dataset, int64_t t0_ns, int64_t n, struct error *err)
+                          const struct dataset *dataset, const struct chip_link_stats *before, int64_t t0_ns,
+                          int64_t n, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
 
-    int rc =
-        fill_window(run, backend, dataset, t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S), &n, err);
+    int rc = undisturbed_window(run, accuracy, backend, dataset, *before, &t0_ns, &n, err);
     if (rc == 0)
         rc = energy_activity(run, point, t0_ns, runner_now(run), n, err);
     if (rc == 0 && accuracy->compute_repeat > 0)
@@ -326,7 +347,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     if (rc == 0)
         rc = record_score(run, point, &score, err);
     if (rc == 0 && energy)
-        rc = measure_energy(run, point, backend, dataset, t0_ns, accuracy->samples - taken, err);
+        rc = measure_energy(run, point, backend, dataset, &link, t0_ns, accuracy->samples - taken, err);
     if (rc == 0 && which == CAMPAIGN_CHIP)
         rc = record_link(run, point, &link, err);
     if (rc < 0)
