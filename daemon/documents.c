@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "chip/profile.h"
+#include "drivers/dialect.h"
+#include "drivers/modbus_map.h"
 
 static const char *const class_names[] = {
     [CLASS_PSU] = "psu", [CLASS_SMU] = "smu",         [CLASS_DMM] = "dmm",
@@ -145,6 +147,21 @@ static void add_problem(cJSON *list, const char *pointer, const char *reason, co
     cJSON_AddStringToObject(item, "hint", hint);
 }
 
+/* {"ok":true}, or false with every problem; where none was collected, the error itself is the only one. */
+static void add_verdict(cJSON *root, int code, const struct json_problems *problems, const struct error *why)
+{
+    cJSON_AddBoolToObject(root, "ok", code == 0);
+    if (code == 0)
+        return;
+    cJSON *list = cJSON_AddArrayToObject(root, "problems");
+    int kept = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
+    for (int i = 0; i < kept; i++)
+        add_problem(list, problems->item[i].pointer, problems->item[i].reason, problems->item[i].hint);
+    if (kept == 0)
+        add_problem(list, "", why->message, "");
+    json_add_number(root, "problem_count", kept == 0 ? 1 : problems->count);
+}
+
 int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err)
 {
     struct json_problems *problems = calloc(1, sizeof *problems);
@@ -162,17 +179,46 @@ int documents_check(const struct job_request *request, bool with_plan, cJSON **r
         cJSON_Delete(root);
         root = plan_json(job.plan);
     }
-    cJSON_AddBoolToObject(root, "ok", code == 0);
-    if (code != 0) {
-        cJSON *list = cJSON_AddArrayToObject(root, "problems");
-        int kept = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
-        for (int i = 0; i < kept; i++)
-            add_problem(list, problems->item[i].pointer, problems->item[i].reason, problems->item[i].hint);
-        if (kept == 0)
-            add_problem(list, "", why.message, "");
-        json_add_number(root, "problem_count", kept == 0 ? 1 : problems->count);
-    }
+    add_verdict(root, code, problems, &why);
     job_close(&job);
+    free(problems);
+    *ret = root;
+    return 0;
+}
+
+/* A dialect unless the file says that it is a register map. */
+static int load_instrument(const char *path, struct json_problems *problems, struct error *err)
+{
+    cJSON *root = NULL;
+    struct dialect *dialect = NULL;
+    struct modbus_map *map = NULL;
+
+    int code = json_load(path, &root, err);
+    if (code != 0)
+        return code;
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format");
+    bool registers = cJSON_IsString(format) && strcmp(format->valuestring, "nightbench-modbus") == 0;
+    cJSON_Delete(root);
+    code =
+        registers ? modbus_map_load(path, &map, problems, err) : dialect_load(path, &dialect, problems, err);
+    dialect_free(dialect);
+    free(map);
+    return code;
+}
+
+int documents_check_instrument(const char *path, cJSON **ret, struct error *err)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    cJSON *root = cJSON_CreateObject();
+    struct error why = { .code = 0 };
+
+    if (problems == NULL || root == NULL) {
+        free(problems);
+        cJSON_Delete(root);
+        return error_set(err, ERR_MEMORY, "no memory to check the instrument's file");
+    }
+    int code = load_instrument(path, problems, &why);
+    add_verdict(root, code, problems, &why);
     free(problems);
     *ret = root;
     return 0;

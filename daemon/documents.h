@@ -19,5 +19,7 @@ int documents_campaigns(const char *folder, cJSON **ret, struct error *err);
 /* {"ok":true} or {"ok":false,"problems":[{pointer,reason,hint}]}; with_plan adds the plan when ok. Fails only
  * when the check itself could not be made. */
 int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err);
+/* The same answer about a file of configs/instruments/: a dialect, or a register map. */
+int documents_check_instrument(const char *path, cJSON **ret, struct error *err);
 
 #endif

@@ -2,10 +2,12 @@
  * Copyright the nightbench authors
  *
  * check: `nightbench check` and `nightbench plan`. They need no daemon: the same code as the daemon's reads
- * the campaign and the bench that it names. With --socket or --url the daemon there is asked.
+ * the campaign and the bench that it names. With --socket or --url the daemon there is asked. `nightbench
+ * check instrument FILE` does the same for a file of configs/instruments/, always here.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "chip/profile.h"
@@ -65,6 +67,26 @@ static int ask_here(const struct args *args, bool plan, cJSON **ret, struct erro
     return rc;
 }
 
+/* Takes the answer. */
+static int tell(const struct args *args, cJSON *answer, bool plan)
+{
+    bool ok = show_true(answer, "ok");
+    if (args->json) {
+        char *text = json_print(answer, true);
+
+        printf("%s\n", text != NULL ? text : "null");
+        free(text);
+    } else if (!ok) {
+        show_problems(answer, stdout);
+    } else if (plan) {
+        show_plan(answer, stdout);
+    } else {
+        printf("%s: ok\n", args->positional[args->positional_count - 1]);
+    }
+    cJSON_Delete(answer);
+    return ok ? EXIT_OK : EXIT_CAMPAIGN;
+}
+
 static int explain(const struct args *args, bool plan)
 {
     bool remote = args->socket != NULL || args->url != NULL;
@@ -77,25 +99,30 @@ static int explain(const struct args *args, bool plan)
 
         return rc == ERR_INVALID || rc == ERR_NOT_FOUND ? EXIT_CAMPAIGN : code;
     }
-    bool ok = show_true(answer, "ok");
-    if (args->json) {
-        char *text = json_print(answer, true);
+    return tell(args, answer, plan);
+}
 
-        printf("%s\n", text != NULL ? text : "null");
-        free(text);
-    } else if (!ok) {
-        show_problems(answer, stdout);
-    } else if (plan) {
-        show_plan(answer, stdout);
-    } else {
-        printf("%s: ok\n", args->positional[0]);
-    }
-    cJSON_Delete(answer);
-    return ok ? EXIT_OK : EXIT_CAMPAIGN;
+static int check_instrument(const struct args *args)
+{
+    const char *path = args->positional[1];
+    struct error err = { 0 };
+    char found[4096];
+    cJSON *answer;
+
+    path = text_find_file(path, found, sizeof found);
+    int rc = access(path, R_OK) != 0 ? error_set_errno(&err, errno, "instrument file %s", args->positional[1])
+                                     : documents_check_instrument(path, &answer, &err);
+    return rc != 0 ? commands_fail(&err) : tell(args, answer, false);
 }
 
 int do_check(const struct args *args)
 {
+    if (args->positional_count == 2) {
+        if (strcmp(args->positional[0], "instrument") == 0)
+            return check_instrument(args);
+        fprintf(stderr, "nightbench: check takes one CAMPAIGN, or 'instrument' and a FILE\n");
+        return EXIT_USAGE;
+    }
     return explain(args, false);
 }
 

@@ -309,7 +309,7 @@ void show_problems(const cJSON *answer, FILE *out)
     {
         const char *pointer = show_text(problem, "pointer"), *hint = show_text(problem, "hint");
 
-        fprintf(out, "%s: %s\n", strcmp(pointer, "-") == 0 ? "(whole campaign)" : pointer,
+        fprintf(out, "%s: %s\n", strcmp(pointer, "-") == 0 ? "(whole file)" : pointer,
                 show_text(problem, "reason"));
         if (strcmp(hint, "-") != 0)
             fprintf(out, "    %s\n", hint);
