@@ -18,12 +18,13 @@
 enum { AVERAGE_MAX = 1023, ROUNDS_MAX = 8, FAILED_TEXT = 400 };
 /* Places in the list of coefficients that are read back when a run is resumed; docs/names.md has them all. */
 enum { COEFFICIENT_OFFSET_TRIM = 2, COEFFICIENT_GAIN_TRIM = 3, COEFFICIENTS = 8 };
-#define CALIBRATION_KIND "adc_trim"
-#define GAIN_LEAST       0.5 /* a converter below this, or above its inverse, is dead and not off */
-#define SOURCE_LIMIT_A   0.001
-#define SOURCE_SETTLE_S  0.005
-#define METER_NPLC       10.0
-#define METER_RANGE_V    1.0
+#define CALIBRATION_KIND    "adc_trim"
+#define GAIN_LEAST          0.5   /* a converter below this, or above its inverse, is dead and not off */
+#define APPLIED_TOLERANCE_V 0.010 /* how far the meter may find the source from what it was set to */
+#define SOURCE_LIMIT_A      0.001
+#define SOURCE_SETTLE_S     0.005
+#define METER_NPLC          10.0
+#define METER_RANGE_V       1.0
 
 static const double default_levels[] = { -0.8, 0.0, 0.8 };
 
@@ -223,6 +224,25 @@ static int convert_all(struct calibration *cal, int index, double level, const s
     return 0;
 }
 
+/* Source and meter tell of the same voltage. Where they do not agree the meter is asked once more: one wrong
+ * digit in one of a dozen points would pass as a converter's gain. */
+static int read_applied(struct calibration *cal, double volt_v, struct reading *ret_reading,
+                        struct error *err)
+{
+    struct reading applied = { .value = NAN };
+
+    for (int i = 0; i < 2; i++) {
+        int rc = read_meter(cal, NULL, &applied, err);
+        if (rc < 0)
+            return rc;
+        if (fabs(applied.value - volt_v) <= APPLIED_TOLERANCE_V) {
+            *ret_reading = applied;
+            return 0;
+        }
+    }
+    return error_set(err, ERR_MISMATCH, "%s was set to %.6g V and %s reads %.6g V", cal->source->name, volt_v,
+                     cal->meter->name, applied.value);
+}
 static int measure_round(struct calibration *cal, struct error *err)
 {
     struct bench_client *client = cal->run->context->client;
@@ -233,14 +253,14 @@ static int measure_round(struct calibration *cal, struct error *err)
         for (int phase = 0; phase < CALIBRATE_DITHER; phase++, index++) {
             double volt_v = calibrate_volt(cal->middle_v, cal->reference_v, cal->step->adc.bits,
                                            cal->step->level[i], phase);
-            struct reading applied;
+            struct reading applied = { .value = NAN };
             int rc = runner_check(cal->run, err);
             if (rc == 0)
                 rc = psu_set_voltage(client, cal->source, volt_v, err);
             if (rc == 0)
                 rc = runner_wait(cal->run, settle_s, err);
             if (rc == 0)
-                rc = read_meter(cal, NULL, &applied, err);
+                rc = read_applied(cal, volt_v, &applied, err);
             if (rc == 0)
                 rc = convert_all(cal, index, cal->step->level[i], &applied, err);
             if (rc < 0)
