@@ -2,8 +2,9 @@
  * Copyright the nightbench authors
  *
  * command: what the web layer may ask of the daemon. Commands go into the daemon's queue and return when they
- * are accepted; documents are built from immutable snapshots, so that no HTTP thread ever waits for an
- * instrument. All calls may come from any thread. Returned trees are the caller's: cJSON_Delete().
+ * are accepted; documents are built from immutable snapshots, so that no HTTP thread waits for an
+ * instrument, but for the three questions below, which a query thread waits for. All calls may come from any
+ * thread. Returned trees are the caller's: cJSON_Delete().
  */
 #ifndef DAEMON_COMMAND_H
 #define DAEMON_COMMAND_H
@@ -56,6 +57,10 @@ struct command {
     int (*estop)(void *context, const char *who, struct error *err);
     /* Ends a latched emergency stop or trip; the reason is recorded. */
     int (*clear)(void *context, const char *who, const char *reason, struct error *err);
+    /* What a person asks the instruments; while no run is active. These three wait for the instruments. */
+    int (*scan)(void *context, cJSON **ret, struct error *err);
+    int (*query)(void *context, const char *instrument, const char *text, cJSON **ret, struct error *err);
+    int (*report)(void *context, const char *instrument, cJSON **ret, struct error *err);
     int (*compare)(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err);
     /* Events after `after` that are still kept (0: all) into out[max]; returns the count, 0 when there are
      * none yet. wake_fd() is an eventfd-like descriptor for poll that is readable whenever new events may

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "daemon/ask.h"
 #include "daemon/compare.h"
 #include "daemon/daemon.h"
 #include "daemon/documents.h"
@@ -135,6 +136,22 @@ static int command_clear(void *context, const char *who, const char *reason, str
     return sink->event(sink->context, &event, err);
 }
 
+static int command_scan(void *context, cJSON **ret, struct error *err)
+{
+    return ask_scan(context, ret, err);
+}
+
+static int command_query(void *context, const char *instrument, const char *text, cJSON **ret,
+                         struct error *err)
+{
+    return ask_query(context, instrument, text, ret, err);
+}
+
+static int command_report(void *context, const char *instrument, cJSON **ret, struct error *err)
+{
+    return ask_report(context, instrument, ret, err);
+}
+
 static int command_compare(void *context, const char *run_a, const char *run_b, cJSON **ret,
                            struct error *err)
 {
@@ -193,6 +210,9 @@ void daemon_commands(struct daemon *daemon, struct command *ret_command)
         .abort = command_abort,
         .estop = command_estop,
         .clear = command_clear,
+        .scan = command_scan,
+        .query = command_query,
+        .report = command_report,
         .compare = command_compare,
         .events = command_events,
         .subscribe = command_subscribe,

@@ -46,7 +46,7 @@ struct sched {
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
-    bool quit, busy;
+    bool quit, busy, borrowed;
     struct job job;        /* accepted, owned by the runner while busy */
     struct resume *resume; /* as job; NULL: a new run */
     char operator_name[64], tags[128], ulid[ULID_TEXT];
@@ -385,9 +385,11 @@ static void accept_job(struct sched *sched, struct job *job, const struct comman
     hand_over(sched, job, NULL);
 }
 
-/* With the lock held: ERR_CONFLICT while there is a run. */
+/* With the lock held: ERR_CONFLICT while there is a run, or the bench is borrowed. */
 static int check_free(const struct sched *sched, struct error *err)
 {
+    if (sched->borrowed)
+        return error_set(err, ERR_CONFLICT, "somebody is asking the instruments: try again in a moment");
     if (!sched->busy && !sched->quit)
         return 0;
     return error_set(err, ERR_CONFLICT,
@@ -539,6 +541,23 @@ bool sched_silence(struct sched *sched, int64_t within_ns, int64_t *ret_silent_n
     *ret_silent_ns = sched->busy ? now_ns - sched->snapshot.host_told_ns : 0;
     pthread_mutex_unlock(&sched->lock);
     return true;
+}
+
+int sched_borrow(struct sched *sched, struct error *err)
+{
+    pthread_mutex_lock(&sched->lock);
+    int code = check_free(sched, err);
+    if (code == 0)
+        sched->borrowed = true;
+    pthread_mutex_unlock(&sched->lock);
+    return code;
+}
+
+void sched_give_back(struct sched *sched)
+{
+    pthread_mutex_lock(&sched->lock);
+    sched->borrowed = false;
+    pthread_mutex_unlock(&sched->lock);
 }
 
 bool sched_busy(struct sched *sched)

@@ -51,6 +51,10 @@ int sched_pause(struct sched *sched, bool dark, struct error *err);
 int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err);
 int sched_abort(struct sched *sched, struct error *err);
 int sched_estop(struct sched *sched, const char *who, struct error *err);
+/* Keeps runs away while somebody asks the instruments something. ERR_CONFLICT while there is a run, or
+ * somebody else asks. */
+int sched_borrow(struct sched *sched, struct error *err);
+void sched_give_back(struct sched *sched);
 /* State of the bench and progress of the run, from a snapshot. */
 int sched_status(struct sched *sched, cJSON **ret, struct error *err);
 /* True while a run is accepted or under way. */

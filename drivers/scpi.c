@@ -520,6 +520,8 @@ static int do_query(struct scpi *s, struct message *m, uint8_t *payload, size_t 
         return error_set(err, ERR_INVALID, "a raw command is one line");
     if (!strchr(text, '?')) {
         int code = set(s, text, err);
+        s->prepared = 0; /* nobody knows what it has changed */
+        s->range_v = s->nplc = NAN;
         if (!code)
             m->payload_length = 0;
         return code;

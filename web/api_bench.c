@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * api_bench: the bench, its instruments, and the chip in its socket.
+ * api_bench: the bench, and the chip in its socket.
  */
 #include "web/router.h"
 
@@ -16,24 +16,6 @@ int api_bench(struct web_call *call, struct error *err)
     if (rc == 0)
         reply_json(call->reply, 200, tree);
     return rc;
-}
-
-/* The part of the bench document that lists the instruments. */
-int api_instruments(struct web_call *call, struct error *err)
-{
-    const struct command *command;
-    cJSON *bench;
-
-    int rc = call_command(call, &command, err);
-    if (rc == 0)
-        rc = command->bench(command->context, &bench, err);
-    if (rc != 0)
-        return rc;
-    cJSON *list = cJSON_DetachItemFromObjectCaseSensitive(bench, "instruments");
-    cJSON_Delete(bench);
-    call_reply_list(call, "instruments",
-                    list != NULL ? list : cJSON_CreateArray()); /* none with --no-bench */
-    return 0;
 }
 
 /* The daemon answers with a list; it travels as an object so that members can be added. */

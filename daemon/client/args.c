@@ -193,7 +193,8 @@ void args_help(const struct args_command *commands, FILE *out)
                 rows[i].help);
     fputs("\nWith --url, the environment's NIGHTBENCH_TOKEN says who asks.\nA RUN is a ULID, its first "
           "characters, or \"latest\".\n"
-          "Exit codes: 0 done, 1 verdicts are not all pass (--strict) or the compared runs differ, 2 usage, "
+          "Exit codes: 0 done, 1 verdicts are not all pass (--strict), the compared runs differ, or an "
+          "instrument is not there, 2 usage, "
           "3 campaign not\n"
           "valid, 4 no daemon answers, 5 run failed, 6 run stopped or aborted, 7 request refused, 8 this "
           "host.\n",

@@ -11,14 +11,15 @@
 
 #include "daemon/base/error.h"
 
-enum { ARGS_POSITIONAL_MAX = 2 };
+enum { ARGS_POSITIONAL_MAX = 3 };
 
 /* Exit codes: what a script can tell apart. */
 enum client_exit {
     EXIT_OK = 0,
-    EXIT_VERDICT = 1,  /* --strict: the run ended, some verdicts are not "pass"; compare: the runs differ */
-    EXIT_USAGE = 2,    /* unknown command, option or argument */
-    EXIT_CAMPAIGN = 3, /* the campaign is not valid */
+    EXIT_VERDICT = 1,     /* --strict: the run ended, some verdicts are not "pass"; compare: the runs differ;
+                           * scan: an instrument is missing or another */
+    EXIT_USAGE = 2,       /* unknown command, option or argument */
+    EXIT_CAMPAIGN = 3,    /* the campaign is not valid */
     EXIT_UNREACHABLE = 4, /* no daemon answers there */
     EXIT_FAILED = 5,      /* the run failed, or was tripped */
     EXIT_ABORTED = 6,     /* the run was stopped, aborted or cut by an e-stop */

@@ -30,6 +30,11 @@ const struct args_command client_commands[] = {
       "explain every mistake of a campaign, or of an instrument's file; touches nothing", do_check },
     { "plan", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
       "steps, points, duration and bytes; touches nothing", do_plan },
+    { "scan", "[BENCH]", 0, 1, ARGS_JSON | ARGS_WHERE,
+      "who answers at the addresses of a bench file (or of the daemon's bench); exit 1 when not all",
+      do_scan },
+    { "instrument", "NAME query TEXT | NAME report", 2, 3, ARGS_JSON | ARGS_WHERE,
+      "a raw command; identity, states and readings. While no run is active", do_instrument },
     { "run", "CAMPAIGN", 1, 1,
       ARGS_JSON | ARGS_WHERE | ARGS_DB | ARGS_BENCH | ARGS_ONCE | ARGS_START | ARGS_REAL | ARGS_STRICT |
           ARGS_SIM,

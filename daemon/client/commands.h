@@ -21,9 +21,11 @@ int commands_start_body(const struct args *args, struct strbuf *ret, struct erro
 int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
                    struct error *err);
 
-/* Commands with a file of their own: check.c, run.c, control.c, read.c, token.c. */
+/* Commands with a file of their own: check.c, instrument.c, run.c, control.c, read.c, token.c. */
 int do_check(const struct args *args);
 int do_plan(const struct args *args);
+int do_scan(const struct args *args);
+int do_instrument(const struct args *args);
 int do_start(const struct args *args);
 int do_run(const struct args *args);
 int do_watch(const struct args *args);

@@ -280,6 +280,55 @@ static int fake_compare(void *context, const char *run_a, const char *run_b, cJS
     return 0;
 }
 
+static cJSON *fake_row(const char *name)
+{
+    cJSON *row = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(row, "name", name);
+    cJSON_AddStringToObject(row, "resource", "tcp:127.0.0.1:1");
+    cJSON_AddBoolToObject(row, "answers", true);
+    cJSON_AddBoolToObject(row, "matches", true);
+    for (int i = 0; i < 2; i++) {
+        cJSON *identity = cJSON_AddObjectToObject(row, i == 0 ? "expected" : "found");
+        cJSON_AddStringToObject(identity, "vendor", "maker");
+        cJSON_AddStringToObject(identity, "model", "M1");
+        cJSON_AddStringToObject(identity, "serial", i == 0 ? "any" : "7");
+        if (i == 1)
+            cJSON_AddStringToObject(identity, "firmware", "1.0");
+    }
+    cJSON_AddStringToObject(row, "error", "");
+    return row;
+}
+
+static int fake_scan(void *context, cJSON **ret, struct error *err)
+{
+    (void)context, (void)err;
+    *ret = cJSON_CreateArray();
+    cJSON_AddItemToArray(*ret, fake_row("psu1"));
+    return 0;
+}
+
+/* Answers with what it was asked; an instrument of the name "none" is not there. */
+static int fake_query(void *context, const char *instrument, const char *text, cJSON **ret, struct error *err)
+{
+    (void)context;
+    if (strcmp(instrument, "none") == 0)
+        return error_set(err, ERR_NOT_FOUND, "no instrument 'none'");
+    *ret = cJSON_CreateObject();
+    cJSON_AddStringToObject(*ret, "instrument", instrument);
+    cJSON_AddStringToObject(*ret, "command", text);
+    cJSON_AddStringToObject(*ret, "answer", text);
+    return 0;
+}
+
+static int fake_report(void *context, const char *instrument, cJSON **ret, struct error *err)
+{
+    (void)context, (void)err;
+    *ret = fake_row(instrument);
+    cJSON_AddArrayToObject(*ret, "channels");
+    return 0;
+}
+
 static int fake_events(void *context, uint64_t after, struct daemon_event *out, int max)
 {
     struct fake *fake = context;
@@ -490,6 +539,9 @@ int main(int argc, char **argv)
                                .abort = fake_stop,
                                .estop = fake_estop,
                                .clear = fake_clear,
+                               .scan = fake_scan,
+                               .query = fake_query,
+                               .report = fake_report,
                                .compare = fake_compare,
                                .events = fake_events,
                                .subscribe = fake_subscribe,
