@@ -29,7 +29,7 @@ ARGS    ?=
 BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wcast-qual -Wpointer-arith \
-        -Wformat=2 -Wvla $(if $(WERROR),-Werror)
+        -Wformat=2 -Wvla -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 OPT.release := -O2 -g
 OPT.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT.tsan    := -O1 -g -fsanitize=thread
@@ -95,6 +95,11 @@ $(HELPERS): $(OUT)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
 
+# Drivers behind links that the tests own: recorded logs, and the matrix of faults.
+LAB := $(OUT)/tests/wire/lab/lab
+$(LAB): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/wire/lab/*.c)) $(LIB)
+	$(CC) $(LDFLAGS_ALL) -Wl,--wrap=transport_open,--wrap=driver_find $^ $(LIBS) -o $@
+
 BENCHES := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 $(OUT)/tests/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(dir $@)
@@ -142,18 +147,18 @@ torture-death: deps data
 	@NB_ROOT=$(CURDIR) NB_BIN=$(CURDIR)/$(OUT) tests/fault/torture-death $(if $(filter command environment,$(firstword $(origin N))),$(N),1)
 
 unit: deps
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(LAB) $(TORTURE) programs
 	@tests/run --out $(OUT) --only unit
 
 test: deps
 	@$(MAKE) --no-print-directory data
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(LAB) $(TORTURE) programs
 	@tests/run --out $(OUT)
 
 # The same tests under a sanitizer (VARIANT=asan or tsan).
 sanitized: deps
 	@$(MAKE) --no-print-directory $(DATA)
-	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(TORTURE) programs
+	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(LAB) $(TORTURE) programs
 	@tests/run --out $(OUT) --sanitized
 
 lint: deps

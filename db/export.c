@@ -114,7 +114,7 @@ static void csv_json(struct out *out, const cJSON *item)
 /* The columns of a statement's rows: s text, i integer, d double, f flags by name. */
 static int csv_rows(struct out *out, struct sqlite3_stmt *stmt, const char *header, const char *types)
 {
-    int code;
+    int code = 0;
 
     strbuf_add(&out->buf, "%s\r\n", header);
     while (out->code == 0 && (code = sql_step(stmt, out->err)) == 1) {
