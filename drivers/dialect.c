@@ -14,7 +14,10 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/text.h"
+#include "drivers/scpi_link.h"
 #include "instruments/bench.h"
+
+enum { DIALECT_FIELDS_MAX = 32, DIALECT_BITS = 32 };
 
 #define BIT(class) (1u << (class))
 #define SOURCES    (BIT(CLASS_PSU) | BIT(CLASS_SMU))
@@ -53,7 +56,7 @@ static const struct command_rule {
     [DIALECT_AUTO_RANGE] = { "auto_range", false, false, true, BIT(CLASS_DMM), false },
     [DIALECT_SET_NPLC] = { "set_nplc", false, true, true, BIT(CLASS_DMM), false },
     [DIALECT_ARM_WATCHDOG] = { "arm_watchdog", .takes_value = true },
-    [DIALECT_DISARM_WATCHDOG] = { "disarm_watchdog" },
+    [DIALECT_DISARM_WATCHDOG] = { .name = "disarm_watchdog" },
     [DIALECT_GET_WATCHDOG] = { "get_watchdog", .query = true },
 };
 
@@ -161,6 +164,48 @@ static void read_commands(const struct json_at *root, struct dialect *d)
         else if (!missing && (rule->classes & BIT(d->class)))
             json_problem(&commands, "", "'%s' is missing: give it or list it in \"absent\"", rule->name);
         snprintf(d->command[i], sizeof d->command[i], "%s", text);
+    }
+}
+
+static void read_answer(const struct json_at *at, int index, struct dialect *d)
+{
+    static const char *const KNOWN[] = { "field", "bit", NULL };
+    struct dialect_answer *answer = &d->answer[index];
+    json_only(at, KNOWN);
+    answer->field = (int)json_integer(at, "field", false, 0, DIALECT_FIELDS_MAX - 1, -1);
+    double bit[DIALECT_CHANNELS_MAX];
+    answer->bit_count = json_doubles(at, "bit", false, bit, DIALECT_CHANNELS_MAX);
+    for (int i = 0; i < answer->bit_count; i++) {
+        if (!(bit[i] >= 0 && bit[i] < DIALECT_BITS) || bit[i] != floor(bit[i]))
+            json_problem(at, "0..31", "%g is no number of a bit", bit[i]);
+        else
+            answer->bit[i] = (int)bit[i];
+    }
+    if (!RULES[index].query || index == DIALECT_IDENTIFY || index == DIALECT_ERROR)
+        json_problem(at, "", "'%s' brings no number", RULES[index].name);
+    else if (!d->command[index][0])
+        json_problem(at, "", "there is no '%s'", RULES[index].name);
+    else if (strchr(d->command[index], ';'))
+        json_problem(at, "", "'%s' brings several answers: which one is meant?", RULES[index].name);
+    if ((answer->field >= 0) == (answer->bit_count > 0))
+        json_problem(at, "", "one of \"field\" and \"bit\" says where the number is");
+}
+
+static void read_answers(const struct json_at *root, struct dialect *d)
+{
+    struct json_at answers = json_member(root, "answers", false);
+    const char *known[DIALECT_COMMAND_COUNT + 1] = { NULL };
+    for (int i = 0; i < DIALECT_COMMAND_COUNT; i++) {
+        known[i] = RULES[i].name;
+        d->answer[i].field = -1;
+    }
+    if (!answers.node)
+        return;
+    json_only(&answers, known);
+    for (int i = 0; i < DIALECT_COMMAND_COUNT; i++) {
+        struct json_at at = json_member(&answers, RULES[i].name, false);
+        if (at.node)
+            read_answer(&at, i, d);
     }
 }
 
@@ -289,6 +334,7 @@ static void read_header(const struct json_at *root, struct dialect *d)
                                          "watchdog_s",
                                          "commands",
                                          "absent",
+                                         "answers",
                                          "channels",
                                          "notes",
                                          NULL };
@@ -336,6 +382,9 @@ static void check_whole(const struct json_at *root, const struct dialect *d)
     if (d->mode_with_reading && !d->command[DIALECT_GET_MODE][0])
         json_problem(root, "", "\"mode_with_reading\" needs 'get_mode'");
     for (int i = 0; i < DIALECT_COMMAND_COUNT; i++) {
+        if (d->answer[i].bit_count > 0 && d->answer[i].bit_count != d->channel_count)
+            json_problem(root, "", "'%s' has %d bits in \"answers\", one for each of %d channels is needed",
+                         RULES[i].name, d->answer[i].bit_count, d->channel_count);
         if (d->channel_count > 1 && i != DIALECT_PREPARE && !d->command[DIALECT_SELECT][0] &&
             dialect_needs_select(d, i))
             json_problem(root, "", "'%s' names no channel of several: use {ch}, or give 'select'",
@@ -370,6 +419,7 @@ int dialect_load(const char *path, struct dialect **ret, struct json_problems *p
     struct json_at at = json_root(root, own);
     read_header(&at, d);
     read_commands(&at, d);
+    read_answers(&at, d);
     read_channels(&at, d);
     check_whole(&at, d);
     code = json_problems_error(own, path, err);
@@ -399,6 +449,52 @@ const struct dialect_channel *dialect_channel(const struct dialect *dialect, int
     return NULL;
 }
 
+/* The field with this index, in place; NULL when the list is shorter. */
+static char *field_of(char *text, int field)
+{
+    for (; field > 0; field--) {
+        text = strchr(text, ',');
+        if (!text)
+            return NULL;
+        text++;
+    }
+    text[strcspn(text, ",")] = '\0';
+    return text;
+}
+
+/* "0x32", "32". */
+static bool take_bit(const char *text, int bit, double *ret)
+{
+    char *end;
+    text += strspn(text, " ");
+    if (!isxdigit((unsigned char)*text)) /* no sign */
+        return false;
+    unsigned long word = strtoul(text, &end, 16);
+    end += strspn(end, " \r");
+    if (*end || word > UINT32_MAX)
+        return false;
+    *ret = (double)(word >> bit & 1);
+    return true;
+}
+
+bool dialect_take(const struct dialect *dialect, int command, int channel, char *text, double *ret)
+{
+    const struct dialect_answer *answer = &dialect->answer[command];
+    if (answer->bit_count > 0) {
+        for (int i = 0; i < dialect->channel_count; i++) {
+            if (dialect->channel[i].number == channel)
+                return take_bit(text, answer->bit[i], ret);
+        }
+        return false;
+    }
+    if (answer->field >= 0) {
+        text = field_of(text, answer->field);
+        if (!text || isalpha((unsigned char)text[strspn(text, " ")])) /* a state is no number of a list */
+            return false;
+    }
+    return scpi_number(text, ret);
+}
+
 double dialect_round(const struct dialect_span *span, double value)
 {
     double rounded = round(value / span->step) * span->step;
@@ -408,7 +504,8 @@ double dialect_round(const struct dialect_span *span, double value)
 bool dialect_needs_select(const struct dialect *dialect, int command)
 {
     const char *text = dialect->command[command];
-    return RULES[command].takes_channel && command != DIALECT_SELECT && *text && !strstr(text, "{ch}");
+    return RULES[command].takes_channel && command != DIALECT_SELECT && *text && !strstr(text, "{ch}") &&
+           dialect->answer[command].bit_count == 0;
 }
 
 int dialect_format(const struct dialect *dialect, int command, int channel, double value, int decimals,

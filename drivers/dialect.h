@@ -66,10 +66,18 @@ struct dialect_channel {
     struct dialect_row row[2][DIALECT_ROWS_MAX];
 };
 
+/* Where the number is in an answer that is not a bare number. */
+struct dialect_answer {
+    int field;                                /* of a list with commas, from 0; -1: no list */
+    int bit_count, bit[DIALECT_CHANNELS_MAX]; /* of a hexadecimal status word, one per channel; the number is
+                                               * 0 or 1 */
+};
+
 struct dialect {
     char name[48], vendor[64], tested[32], calibration_due[16]; /* due: YYYY-MM-DD or "" */
     int class;
     char command[DIALECT_COMMAND_COUNT][DIALECT_TEXT_MAX]; /* "" = declared absent */
+    struct dialect_answer answer[DIALECT_COMMAND_COUNT];
     bool joins;             /* several messages in one, joined by ";:"; answers come joined by ";" */
     bool mode_with_reading; /* ask for the mode with every reading, for its LIMITING flag */
     unsigned mode_mask, mode_limiting; /* limiting when (mode & mask) == mode_limiting */
@@ -87,11 +95,14 @@ void dialect_free(struct dialect *dialect);
 const struct dialect_channel *dialect_channel(const struct dialect *dialect, int number);
 /* Name of a command in the file: "set_voltage". */
 const char *dialect_command_name(int command);
-/* Whether a command acts on the selected channel: it has no {ch} where one could be. */
+/* Whether a command acts on the selected channel: it has no {ch} where one could be, and its
+ * answer does not speak of all channels. */
 bool dialect_needs_select(const struct dialect *dialect, int command);
 /* Puts channel and value into a command; ERR_UNSUPPORTED when the dialect has none. */
 int dialect_format(const struct dialect *dialect, int command, int channel, double value, int decimals,
                    char *out, size_t size, struct error *err);
+/* The number in an answer, by "answers" of the dialect; text is cut. False when there is none. */
+bool dialect_take(const struct dialect *dialect, int command, int channel, char *text, double *ret);
 /* Nearest programmable value. */
 double dialect_round(const struct dialect_span *span, double value);
 /* Standard uncertainty (k = 1) of a reading: the accuracy row that covers the value (or the fixed range, NAN

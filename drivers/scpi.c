@@ -10,14 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drivers/dialect.h"
 #include "drivers/driver.h"
-#include "drivers/scpi_link.h"
+#include "drivers/scpi_talk.h"
 #include "instruments/bench.h"
 
-enum { ERRORS_MAX = 30, ANSWERS_MAX = 12, RESYNC_ANSWERS_MAX = 8 };
+enum { RESYNC_ANSWERS_MAX = 8 };
 enum { METER_RANGE_MAX_V = 10000, METER_NPLC_MAX = 1000 };
-enum { SCPI_DATA_OUT_OF_RANGE = -222, SCPI_ILLEGAL_PARAMETER = -224 };
 
 /* Instruments say 9.91E37 for "not a number" and +-9.9E37 for overflow. */
 #define SCPI_NAN_FROM 9.89e37
@@ -27,201 +25,21 @@ enum { SCPI_DATA_OUT_OF_RANGE = -222, SCPI_ILLEGAL_PARAMETER = -224 };
 
 struct scpi {
     struct driver_config *config;
-    struct dialect *dialect;
-    struct scpi_link link;
+    struct scpi_talk talk;
     char identity[256];
-    char command[SCPI_MESSAGE_MAX]; /* last sent, for errors */
-    uint32_t prepared;              /* bit per channel number */
-    bool watchdog_armed;            /* by us, over this connection */
-    double range_v, nplc;           /* of a meter; NAN: automatic, as found */
+    uint32_t prepared;    /* bit per channel number */
+    bool watchdog_armed;  /* by us, over this connection */
+    double range_v, nplc; /* of a meter; NAN: automatic, as found */
 };
-
-static int query(struct scpi *s, const char *text, double timeout_s, struct error *err)
-{
-    snprintf(s->command, sizeof s->command, "%s", text);
-    return scpi_link_query(&s->link, text, timeout_s, err);
-}
-
-/* Empties the error queue. The first entry becomes the error; first_text is one that was read already, or
- * NULL. */
-static int read_errors(struct scpi *s, const char *first_text, struct error *err)
-{
-    char message[160] = "";
-    int first = 0;
-    for (int i = 0; i < ERRORS_MAX; i++) {
-        if (i > 0 || !first_text) {
-            int code =
-                scpi_link_query(&s->link, s->dialect->command[DIALECT_ERROR], s->dialect->timeout_s, err);
-            if (code)
-                return code;
-            first_text = s->link.answer;
-        }
-        int entry;
-        const char *text;
-        if (!scpi_error_entry(first_text, &entry, &text))
-            return error_set(err, ERR_GARBAGE, "'%.60s' is no entry of an error queue", first_text);
-        if (entry == 0)
-            break;
-        if (first == 0) {
-            first = entry;
-            snprintf(message, sizeof message, "%s", text);
-        }
-    }
-    if (first == 0)
-        return 0;
-    bool range = first == SCPI_DATA_OUT_OF_RANGE || first == SCPI_ILLEGAL_PARAMETER;
-    return error_set(err, range ? ERR_RANGE : ERR_REFUSED, "the instrument reports %d %s", first, message);
-}
-
-/* A setting. An instrument that stops parsing at the mistake never answers the joined question: then it is
- * asked alone. */
-static int set(struct scpi *s, const char *text, struct error *err)
-{
-    const char *ask = s->dialect->command[DIALECT_ERROR];
-    double timeout_s = s->dialect->timeout_s;
-    snprintf(s->command, sizeof s->command, "%s", text);
-    transport_flush(s->link.transport);
-    if (!s->dialect->joins) {
-        int code = scpi_link_send(&s->link, text, timeout_s, err);
-        return code ? code : read_errors(s, NULL, err);
-    }
-    char joined[SCPI_MESSAGE_MAX];
-    snprintf(joined, sizeof joined, "%s;:%s", text, ask);
-    int code = scpi_link_query(&s->link, joined, timeout_s, err);
-    if (code == 0)
-        return read_errors(s, s->link.answer, err);
-    if (code != ERR_TIMEOUT)
-        return code;
-    struct error reason = { 0 };
-    int alone = read_errors(s, NULL, &reason);
-    if (alone == ERR_REFUSED || alone == ERR_RANGE) {
-        if (err)
-            *err = reason;
-        return alone;
-    }
-    return code;
-}
-
-static bool has(const struct scpi *s, int command)
-{
-    return s->dialect->command[command][0] != '\0';
-}
-
-/* Makes that act on a selected channel: the selection goes in front of every command, in the same message
- * where the dialect joins, so that nobody at the front panel can come between. Else it is a message of its
- * own. prefix: "" or what to put in front. */
-static int select_channel(struct scpi *s, int command, int channel, char *prefix, size_t size,
-                          struct error *err)
-{
-    char text[DIALECT_TEXT_MAX * 2];
-    prefix[0] = '\0';
-    if (!has(s, DIALECT_SELECT) || !dialect_needs_select(s->dialect, command))
-        return 0;
-    int code = dialect_format(s->dialect, DIALECT_SELECT, channel, 0, 0, text, sizeof text, err);
-    if (code)
-        return code;
-    if (!s->dialect->joins)
-        return scpi_link_send(&s->link, text, s->dialect->timeout_s, err);
-    snprintf(prefix, size, "%s;:", text);
-    return 0;
-}
-
-static int set_value(struct scpi *s, int command, int channel, double value, int decimals, struct error *err)
-{
-    char text[DIALECT_TEXT_MAX * 2], line[SCPI_MESSAGE_MAX / 2], prefix[DIALECT_TEXT_MAX * 2 + 2];
-    int code = dialect_format(s->dialect, command, channel, value, decimals, text, sizeof text, err);
-    if (!code)
-        code = select_channel(s, command, channel, prefix, sizeof prefix, err);
-    if (code)
-        return code;
-    int n = snprintf(line, sizeof line, "%s%s", prefix, text);
-    if ((size_t)n >= sizeof line)
-        return error_set(err, ERR_RANGE, "command of %d bytes is too long", n);
-    return set(s, line, err);
-}
-
-/* Number of answers that a command brings: its parts. */
-static int answers_of(const char *text)
-{
-    int n = 1;
-    for (; *text; text++)
-        n += *text == ';';
-    return n;
-}
-
-/* Takes apart link->answer, which must be exactly `expected` numbers. */
-static int take_numbers(struct scpi *s, int expected, double *ret, struct error *err)
-{
-    char *parts[ANSWERS_MAX];
-    char shown[80];
-    snprintf(shown, sizeof shown, "%s", s->link.answer);
-    int n = scpi_split(s->link.answer, parts, ANSWERS_MAX);
-    if (n != expected)
-        return error_set(err, ERR_GARBAGE, "'%s': %d answers where %d were asked for", shown, n, expected);
-    for (int i = 0; i < n; i++) {
-        if (!scpi_number(parts[i], &ret[i]))
-            return error_set(err, ERR_GARBAGE, "'%s' is no number", parts[i]);
-    }
-    return 0;
-}
-
-/* Asks several commands of the dialect, joined where it allows. ret holds the numbers in order, NULL-safe by
- * count. */
-static int ask(struct scpi *s, const int *commands, int count, int channel, double timeout_s, double *ret,
-               struct error *err)
-{
-    char joined[SCPI_MESSAGE_MAX] = "", text[DIALECT_TEXT_MAX * 2], prefix[DIALECT_TEXT_MAX * 2 + 2];
-    int expected = 0, taken = 0;
-    size_t length = 0;
-    bool selected = false;
-    for (int i = 0; i < count; i++) {
-        int code = dialect_format(s->dialect, commands[i], channel, 0, 0, text, sizeof text, err);
-        if (!code)
-            code = select_channel(s, commands[i], channel, prefix, sizeof prefix, err);
-        if (code)
-            return code;
-        if (selected)
-            prefix[0] = '\0'; /* by an earlier one of this message */
-        selected |= prefix[0] != '\0';
-        expected += answers_of(text);
-        if (taken + expected > ANSWERS_MAX)
-            return error_set(err, ERR_INTERNAL, "more than %d questions at once", ANSWERS_MAX);
-        length += (size_t)snprintf(joined + length, sizeof joined - length, "%s%s%s", length ? ";:" : "",
-                                   prefix, text);
-        if (length >= sizeof joined)
-            return error_set(err, ERR_RANGE, "questions of %zu bytes are too long", length);
-        bool last = i == count - 1;
-        if (s->dialect->joins && !last)
-            continue;
-        code = query(s, joined, timeout_s, err);
-        if (!code)
-            code = take_numbers(s, expected, ret + taken, err);
-        if (code)
-            return code;
-        taken += expected;
-        expected = 0;
-        length = 0;
-    }
-    return 0;
-}
-
-static int ask_one(struct scpi *s, int command, int channel, double *ret, struct error *err)
-{
-    double values[ANSWERS_MAX];
-    int code = ask(s, &command, 1, channel, s->dialect->timeout_s, values, err);
-    if (!code)
-        *ret = values[0];
-    return code;
-}
 
 /* Settings that must precede the first setting of a channel after a connect (source function, meter
  * function). */
 static int prepare(struct scpi *s, int channel, struct error *err)
 {
     uint32_t bit = 1u << (channel & 31);
-    if (!has(s, DIALECT_PREPARE) || (s->prepared & bit))
+    if (!scpi_talk_has(&s->talk, DIALECT_PREPARE) || (s->prepared & bit))
         return 0;
-    int code = set_value(s, DIALECT_PREPARE, channel, 0, 0, err);
+    int code = scpi_talk_set_value(&s->talk, DIALECT_PREPARE, channel, 0, 0, err);
     if (!code)
         s->prepared |= bit;
     return code;
@@ -232,25 +50,27 @@ static int set_in_span(struct scpi *s, int command, int channel, const struct di
 {
     if (!(value >= span->min - span->step / 2 && value <= span->max + span->step / 2))
         return error_set(err, ERR_RANGE, "%s: %g is outside %g .. %g of %s channel %d",
-                         dialect_command_name(command), value, span->min, span->max, s->dialect->name,
+                         dialect_command_name(command), value, span->min, span->max, s->talk.dialect->name,
                          channel);
     int code = prepare(s, channel, err);
-    return code ? code : set_value(s, command, channel, dialect_round(span, value), span->decimals, err);
+    return code ? code
+                : scpi_talk_set_value(&s->talk, command, channel, dialect_round(span, value), span->decimals,
+                                      err);
 }
 
 /* Before the first output: from now on the instrument switches off by itself when everybody falls silent. */
 static int arm_watchdog(struct scpi *s, struct error *err)
 {
     static const int GET[] = { DIALECT_GET_WATCHDOG };
-    double found[ANSWERS_MAX];
-    if (!has(s, DIALECT_ARM_WATCHDOG) || s->watchdog_armed)
+    double found[SCPI_TALK_ANSWERS_MAX];
+    if (!scpi_talk_has(&s->talk, DIALECT_ARM_WATCHDOG) || s->watchdog_armed)
         return 0;
-    int code = set_value(s, DIALECT_ARM_WATCHDOG, 0, s->dialect->watchdog_s, 0, err);
+    int code = scpi_talk_set_value(&s->talk, DIALECT_ARM_WATCHDOG, 0, s->talk.dialect->watchdog_s, 0, err);
     if (!code)
-        code = ask(s, GET, 1, 0, s->dialect->timeout_s, found, err);
-    if (!code && !(found[0] == 1 && fabs(found[1] - s->dialect->watchdog_s) < 0.5))
+        code = scpi_talk_ask(&s->talk, GET, 1, 0, s->talk.dialect->timeout_s, found, err);
+    if (!code && !(found[0] == 1 && fabs(found[1] - s->talk.dialect->watchdog_s) < 0.5))
         code = error_set(err, ERR_REFUSED, "the watchdog reads back %g, %g s; %g s were set", found[0],
-                         found[1], s->dialect->watchdog_s);
+                         found[1], s->talk.dialect->watchdog_s);
     s->watchdog_armed = code == 0;
     return code;
 }
@@ -263,18 +83,19 @@ static void disarm_watchdog(struct scpi *s)
 {
     struct error ignored;
     int code = 0;
-    if (!has(s, DIALECT_ARM_WATCHDOG))
+    if (!scpi_talk_has(&s->talk, DIALECT_ARM_WATCHDOG))
         return;
-    for (int i = 0; i < s->dialect->channel_count && !code; i++) {
+    for (int i = 0; i < s->talk.dialect->channel_count && !code; i++) {
         double on = 1;
-        if (!s->dialect->channel[i].can_source)
+        if (!s->talk.dialect->channel[i].can_source)
             continue;
-        code = ask_one(s, DIALECT_GET_OUTPUT, s->dialect->channel[i].number, &on, &ignored);
+        code = scpi_talk_ask_one(&s->talk, DIALECT_GET_OUTPUT, s->talk.dialect->channel[i].number, &on,
+                                 &ignored);
         if (!code && on != 0)
             return;
     }
     if (!code)
-        code = set_value(s, DIALECT_DISARM_WATCHDOG, 0, 0, 0, &ignored);
+        code = scpi_talk_set_value(&s->talk, DIALECT_DISARM_WATCHDOG, 0, 0, 0, &ignored);
     s->watchdog_armed = code != 0;
     if (code == ERR_TIMEOUT || code == ERR_GARBAGE || code == ERR_CANCELLED)
         scpi_resync(s, &ignored);
@@ -286,9 +107,9 @@ static int switch_output(struct scpi *s, int channel, bool on, double *ret_on, s
     if (!code && on)
         code = arm_watchdog(s, err);
     if (!code)
-        code = set_value(s, on ? DIALECT_OUTPUT_ON : DIALECT_OUTPUT_OFF, channel, 0, 0, err);
+        code = scpi_talk_set_value(&s->talk, on ? DIALECT_OUTPUT_ON : DIALECT_OUTPUT_OFF, channel, 0, 0, err);
     if (!code)
-        code = ask_one(s, DIALECT_GET_OUTPUT, channel, ret_on, err);
+        code = scpi_talk_ask_one(&s->talk, DIALECT_GET_OUTPUT, channel, ret_on, err);
     if (!code && !on && *ret_on == 0)
         disarm_watchdog(s);
     return code;
@@ -321,7 +142,7 @@ static int read_back(struct scpi *s, int command, int channel, double wanted, do
                      struct error *err)
 {
     double value = NAN;
-    int code = ask_one(s, command, channel, &value, err);
+    int code = scpi_talk_ask_one(&s->talk, command, channel, &value, err);
     if (code)
         return code;
     if (!(fabs(value - wanted) <= tolerance))
@@ -341,9 +162,9 @@ static int do_protection(struct scpi *s, const struct dialect_channel *ch, struc
             code = read_back(s, DIALECT_GET_OVP, m->channel, dialect_round(&ch->ovp, m->value[0]),
                              ch->ovp.step, err);
     }
-    if (code || (!ocp && !has(s, DIALECT_OCP_OFF)))
+    if (code || (!ocp && !scpi_talk_has(&s->talk, DIALECT_OCP_OFF)))
         return code;
-    code = set_value(s, ocp ? DIALECT_OCP_ON : DIALECT_OCP_OFF, m->channel, 0, 0, err);
+    code = scpi_talk_set_value(&s->talk, ocp ? DIALECT_OCP_ON : DIALECT_OCP_OFF, m->channel, 0, 0, err);
     return code ? code : read_back(s, DIALECT_GET_OCP, m->channel, ocp, 0, err);
 }
 
@@ -374,26 +195,26 @@ static int do_state(struct scpi *s, struct message *m, struct error *err)
 {
     int commands[5] = { DIALECT_GET_OUTPUT, DIALECT_GET_VOLTAGE, DIALECT_GET_LIMIT };
     int n = 3, mode = -1, trip = -1, trips = 0;
-    double value[ANSWERS_MAX];
-    if (has(s, DIALECT_GET_MODE)) {
+    double value[SCPI_TALK_ANSWERS_MAX];
+    if (scpi_talk_has(&s->talk, DIALECT_GET_MODE)) {
         mode = n;
         commands[n++] = DIALECT_GET_MODE;
     }
-    if (has(s, DIALECT_GET_TRIP)) {
+    if (scpi_talk_has(&s->talk, DIALECT_GET_TRIP)) {
         trip = n;
-        trips = answers_of(s->dialect->command[DIALECT_GET_TRIP]);
+        trips = scpi_talk_answers(s->talk.dialect->command[DIALECT_GET_TRIP]);
         commands[n++] = DIALECT_GET_TRIP; /* last: may bring several answers */
     }
-    int code = ask(s, commands, n, m->channel, s->dialect->timeout_s, value, err);
+    int code = scpi_talk_ask(&s->talk, commands, n, m->channel, s->talk.dialect->timeout_s, value, err);
     if (!code)
         code = check_status(value + 3, (mode >= 0) + trips, err);
     if (code)
         return code;
     bool on = value[0] != 0;
     m->flags = on ? MESSAGE_ON : 0;
-    if (on && mode >= 0 && limiting(s->dialect, value[mode]))
+    if (on && mode >= 0 && limiting(s->talk.dialect, value[mode]))
         m->flags |= MESSAGE_LIMITING;
-    if (trip >= 0 && tripped(s->dialect, value + trip, trips))
+    if (trip >= 0 && tripped(s->talk.dialect, value + trip, trips))
         m->flags |= MESSAGE_TRIPPED;
     m->value[0] = value[1];
     m->value[1] = value[2];
@@ -406,7 +227,7 @@ static int do_clear_trip(struct scpi *s, struct message *m, struct error *err)
     double on = 1;
     int code = switch_output(s, m->channel, false, &on, err);
     if (!code)
-        code = set_value(s, DIALECT_CLEAR_TRIP, m->channel, 0, 0, err);
+        code = scpi_talk_set_value(&s->talk, DIALECT_CLEAR_TRIP, m->channel, 0, 0, err);
     if (!code)
         code = do_state(s, m, err);
     if (!code && (m->flags & MESSAGE_TRIPPED))
@@ -416,8 +237,8 @@ static int do_clear_trip(struct scpi *s, struct message *m, struct error *err)
 
 static double measure_timeout_s(const struct scpi *s, const struct dialect_channel *ch)
 {
-    double aperture_s = isnan(s->nplc) ? ch->measure_s : s->nplc * s->dialect->nplc_s;
-    return s->dialect->timeout_s + 4 * aperture_s + ch->measure_s;
+    double aperture_s = isnan(s->nplc) ? ch->measure_s : s->nplc * s->talk.dialect->nplc_s;
+    return s->talk.dialect->timeout_s + 4 * aperture_s + ch->measure_s;
 }
 
 static int do_measure(struct scpi *s, const struct dialect_channel *ch, struct message *m, struct error *err)
@@ -425,26 +246,27 @@ static int do_measure(struct scpi *s, const struct dialect_channel *ch, struct m
     int quantity = m->value[0] == QUANTITY_CURRENT ? QUANTITY_CURRENT : QUANTITY_VOLTAGE;
     int commands[2] = { quantity == QUANTITY_CURRENT ? DIALECT_MEASURE_CURRENT : DIALECT_MEASURE_VOLTAGE,
                         DIALECT_GET_MODE };
-    bool with_mode = s->dialect->mode_with_reading;
-    double value[ANSWERS_MAX];
+    bool with_mode = s->talk.dialect->mode_with_reading;
+    double value[SCPI_TALK_ANSWERS_MAX];
     int code = ch->can_source ? 0 : prepare(s, m->channel, err);
     if (!code)
-        code = ask(s, commands, with_mode && s->dialect->joins ? 2 : 1, m->channel, measure_timeout_s(s, ch),
-                   value, err);
-    if (!code && isalpha((unsigned char)s->link.answer[0]))
-        code = error_set(err, ERR_GARBAGE, "'%.20s' is no reading", s->link.answer); /* but a state: "ON" */
-    if (!code && with_mode && !s->dialect->joins)
-        code = ask_one(s, DIALECT_GET_MODE, m->channel, &value[1], err);
+        code = scpi_talk_ask(&s->talk, commands, with_mode && s->talk.dialect->joins ? 2 : 1, m->channel,
+                             measure_timeout_s(s, ch), value, err);
+    if (!code && isalpha((unsigned char)s->talk.link.answer[0]))
+        code =
+            error_set(err, ERR_GARBAGE, "'%.20s' is no reading", s->talk.link.answer); /* but a state: "ON" */
+    if (!code && with_mode && !s->talk.dialect->joins)
+        code = scpi_talk_ask_one(&s->talk, DIALECT_GET_MODE, m->channel, &value[1], err);
     if (!code && with_mode)
         code = check_status(value + 1, 1, err);
     if (code)
         return code;
-    m->flags = with_mode && limiting(s->dialect, value[1]) ? READING_LIMITING : 0;
+    m->flags = with_mode && limiting(s->talk.dialect, value[1]) ? READING_LIMITING : 0;
     if (fabs(value[0]) >= SCPI_NAN_FROM) {
         m->flags |= READING_NOT_A_NUMBER | (fabs(value[0]) < SCPI_NAN_CODE ? READING_OVERRANGE : 0);
         value[0] = NAN;
     }
-    if (dialect_overdue(s->dialect, clock_wall_now()))
+    if (dialect_overdue(s->talk.dialect, clock_wall_now()))
         m->flags |= READING_CAL_OVERDUE;
     double range = quantity == QUANTITY_VOLTAGE ? s->range_v : NAN;
     m->value[0] = value[0];
@@ -462,11 +284,11 @@ static int do_configure(struct scpi *s, const struct dialect_channel *ch, struct
                          nplc, METER_RANGE_MAX_V, METER_NPLC_MAX);
     int code = prepare(s, m->channel, err);
     if (!code && isnan(range_v))
-        code = set_value(s, DIALECT_AUTO_RANGE, m->channel, 0, 0, err);
+        code = scpi_talk_set_value(&s->talk, DIALECT_AUTO_RANGE, m->channel, 0, 0, err);
     else if (!code)
-        code = set_value(s, DIALECT_SET_RANGE, m->channel, range_v, 6, err);
+        code = scpi_talk_set_value(&s->talk, DIALECT_SET_RANGE, m->channel, range_v, 6, err);
     if (!code && !isnan(nplc))
-        code = set_value(s, DIALECT_SET_NPLC, m->channel, nplc, 3, err);
+        code = scpi_talk_set_value(&s->talk, DIALECT_SET_NPLC, m->channel, nplc, 3, err);
     if (code)
         return code;
     s->range_v = range_v;
@@ -519,21 +341,21 @@ static int do_query(struct scpi *s, struct message *m, uint8_t *payload, size_t 
     if (strpbrk(text, "\r\n"))
         return error_set(err, ERR_INVALID, "a raw command is one line");
     if (!strchr(text, '?')) {
-        int code = set(s, text, err);
+        int code = scpi_talk_set(&s->talk, text, err);
         s->prepared = 0; /* nobody knows what it has changed */
         s->range_v = s->nplc = NAN;
         if (!code)
             m->payload_length = 0;
         return code;
     }
-    int code = query(s, text, s->dialect->timeout_s, err);
+    int code = scpi_talk_query(&s->talk, text, s->talk.dialect->timeout_s, err);
     if (code)
         return code;
-    if (s->link.answer_length > room)
-        return error_set(err, ERR_FULL, "answer of %zu bytes is longer than %zu", s->link.answer_length,
+    if (s->talk.link.answer_length > room)
+        return error_set(err, ERR_FULL, "answer of %zu bytes is longer than %zu", s->talk.link.answer_length,
                          room);
-    memcpy(payload, s->link.answer, s->link.answer_length);
-    m->payload_length = (uint32_t)s->link.answer_length;
+    memcpy(payload, s->talk.link.answer, s->talk.link.answer_length);
+    m->payload_length = (uint32_t)s->talk.link.answer_length;
     return 0;
 }
 
@@ -543,9 +365,9 @@ static int serve(struct scpi *s, struct message *m, uint8_t *payload, size_t roo
         return do_identify(s, m, payload, room, err);
     if (m->op == MESSAGE_QUERY)
         return do_query(s, m, payload, room, err);
-    const struct dialect_channel *ch = dialect_channel(s->dialect, m->channel);
+    const struct dialect_channel *ch = dialect_channel(s->talk.dialect, m->channel);
     if (!ch)
-        return error_set(err, ERR_INVALID, "%s has no channel %d", s->dialect->name, m->channel);
+        return error_set(err, ERR_INVALID, "%s has no channel %d", s->talk.dialect->name, m->channel);
     switch (m->op) {
     case MESSAGE_SET_VOLTAGE:
         return set_in_span(s, DIALECT_SET_VOLTAGE, m->channel, &ch->voltage, m->value[0], err);
@@ -575,11 +397,11 @@ static int scpi_request(void *state, struct message *message, uint8_t *payload, 
 {
     struct scpi *s = state;
     struct message work = *message;
-    int64_t start_ns = clock_now(s->link.env->clock);
-    s->command[0] = '\0';
+    int64_t start_ns = clock_now(s->talk.link.env->clock);
+    s->talk.command[0] = '\0';
     int code = serve(s, &work, payload, room, err);
     if (code) {
-        error_at(err, s->config->name, s->command, clock_now(s->link.env->clock) - start_ns);
+        error_at(err, s->config->name, s->talk.command, clock_now(s->talk.link.env->clock) - start_ns);
         return code;
     }
     *message = work;
@@ -591,19 +413,19 @@ static int scpi_request(void *state, struct message *message, uint8_t *payload, 
 static int scpi_resync(void *state, struct error *err)
 {
     struct scpi *s = state;
-    double timeout_s = s->dialect->timeout_s;
-    const char *clear = s->dialect->command[DIALECT_CLEAR];
-    int code = scpi_link_send(&s->link, clear, timeout_s, err);
+    double timeout_s = s->talk.dialect->timeout_s;
+    const char *clear = s->talk.dialect->command[DIALECT_CLEAR];
+    int code = scpi_link_send(&s->talk.link, clear, timeout_s, err);
     if (!code)
-        code = scpi_link_send(&s->link, clear, timeout_s, err);
+        code = scpi_link_send(&s->talk.link, clear, timeout_s, err);
     if (!code)
-        code =
-            transport_drain(s->link.transport, s->link.env, (int64_t)(s->dialect->resync_quiet_s * 1e9), err);
+        code = transport_drain(s->talk.link.transport, s->talk.link.env,
+                               (int64_t)(s->talk.dialect->resync_quiet_s * 1e9), err);
     if (!code)
-        code = scpi_link_send(&s->link, s->dialect->command[DIALECT_IDENTIFY], timeout_s, err);
+        code = scpi_link_send(&s->talk.link, s->talk.dialect->command[DIALECT_IDENTIFY], timeout_s, err);
     for (int i = 0; i < RESYNC_ANSWERS_MAX && !code; i++) {
-        code = scpi_link_receive(&s->link, timeout_s, err);
-        if (!code && strcmp(s->link.answer, s->identity) == 0)
+        code = scpi_link_receive(&s->talk.link, timeout_s, err);
+        if (!code && strcmp(s->talk.link.answer, s->identity) == 0)
             return 0;
     }
     return code ? code : error_set(err, ERR_GARBAGE, "no identity within %d answers", RESYNC_ANSWERS_MAX);
@@ -614,9 +436,9 @@ static void scpi_close(void *state)
     struct scpi *s = state;
     if (!s)
         return;
-    if (s->link.transport)
-        scpi_link_close(&s->link);
-    dialect_free(s->dialect);
+    if (s->talk.link.transport)
+        scpi_link_close(&s->talk.link);
+    dialect_free(s->talk.dialect);
     free(s);
 }
 
@@ -628,23 +450,25 @@ static int scpi_open(struct driver_config *config, const struct transport_env *e
         return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
     s->config = config;
     s->range_v = s->nplc = NAN;
-    int code = dialect_load(config->dialect_path, &s->dialect, NULL, err);
+    int64_t start_ns = clock_now(env->clock);
+    int code = dialect_load(config->dialect_path, &s->talk.dialect, NULL, err);
     if (!code)
-        code = scpi_link_open(&s->link, env, config->name, config->resource, err);
+        code = scpi_link_open(&s->talk.link, env, config->name, config->resource, err);
     if (!code)
-        code = query(s, s->dialect->command[DIALECT_IDENTIFY], s->dialect->timeout_s, err);
+        code = scpi_talk_query(&s->talk, s->talk.dialect->command[DIALECT_IDENTIFY],
+                               s->talk.dialect->timeout_s, err);
     if (!code) {
-        snprintf(s->identity, sizeof s->identity, "%s", s->link.answer);
+        snprintf(s->identity, sizeof s->identity, "%s", s->talk.link.answer);
         struct error
             old; /* errors that were there before us are nobody's: reading them only empties the queue */
-        code = read_errors(s, NULL, &old);
+        code = scpi_talk_errors(&s->talk, NULL, &old);
         if (code == ERR_REFUSED || code == ERR_RANGE)
             code = 0;
         else if (code && err)
             *err = old;
     }
     if (code) {
-        error_at(err, config->name, s->command, 0);
+        error_at(err, config->name, s->talk.command, clock_now(env->clock) - start_ns);
         scpi_close(s);
         return code;
     }
@@ -669,7 +493,7 @@ static int scpi_off_unheard(struct driver_config *config, const struct transport
     struct dialect *dialect = NULL;
     struct scpi_link link = { 0 };
     if (s)
-        return send_off(&s->link, s->dialect, channel, err);
+        return send_off(&s->talk.link, s->talk.dialect, channel, err);
     int code = dialect_load(config->dialect_path, &dialect, NULL, err);
     if (code)
         return code;

@@ -116,6 +116,29 @@ static void all_mistakes_at_once(void **state)
     assert_true(told("/calibration_due", "no date"));
 }
 
+static void answers_are_checked(void **state)
+{
+    (void)state;
+    const char *const changes[] = {
+        "\"channels\":",
+        "\"answers\": { \"get_output\": {\"bit\": [4, 5]}, \"get_mode\": {\"bit\": [1, 2, 40]},"
+        " \"measure_voltage\": {\"field\": 32}, \"measure_current\": {},"
+        " \"get_voltage\": {\"field\": 0, \"bit\": [1, 2, 3]},"
+        " \"set_limit\": {\"field\": 1}, \"identify\": {\"field\": 1},"
+        " \"get_limt\": {\"field\": 1} }, \"channels\":",
+        NULL
+    };
+    assert_int_equal(load_changed(changes), ERR_INVALID);
+    assert_true(told("", "'get_output' has 2 bits"));
+    assert_true(told("/answers/get_mode", "40 is no number of a bit"));
+    assert_true(told("/answers/measure_voltage/field", ""));
+    assert_true(told("/answers/measure_current", "one of \"field\" and \"bit\""));
+    assert_true(told("/answers/get_voltage", "one of \"field\" and \"bit\""));
+    assert_true(told("/answers/set_limit", "brings no number"));
+    assert_true(told("/answers/identify", "brings no number"));
+    assert_true(told("/answers/get_limt", ""));
+}
+
 static void vital_commands_cannot_be_absent(void **state)
 {
     (void)state;
@@ -207,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_passes),
         cmocka_unit_test(all_mistakes_at_once),
+        cmocka_unit_test(answers_are_checked),
         cmocka_unit_test(vital_commands_cannot_be_absent),
         cmocka_unit_test(a_channel_must_be_named_or_selected),
         cmocka_unit_test(commands_are_filled_in),
