@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * http: with http_reply the only file that knows libmicrohttpd. It collects a request, passes it through the
- * gate and the router, runs quick handlers at once and others in a query thread with the connection
- * suspended, and sends the reply.
+ * http: with the other http_* files the only one that knows libmicrohttpd. It collects a request, passes it
+ * through the gate and the router, runs quick handlers at once and others in a query thread with the
+ * connection suspended, and sends the reply.
  *
  * Stopping is ordered because the library aborts the process when it is stopped with a suspended connection:
  * first refuse new work, then finish the queries (each resumes its connection), then end the streams (which
@@ -23,7 +23,9 @@
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
 #include "web/gate.h"
+#include "web/http_cache.h"
 #include "web/http_reply.h"
+#include "web/http_stream.h"
 #include "web/hub.h"
 #include "web/listen.h"
 #include "web/reaper.h"
@@ -31,11 +33,9 @@
 #include "web/worker.h"
 
 enum {
-    HTTP_IDLE_S = 60,             /* no byte in either direction: also a stream that nobody reads */
-    HTTP_MEMORY = 32 << 10,       /* per connection, headers included */
-    HTTP_STACK = 512 << 10,       /* threads that parse JSON */
-    HTTP_STREAM_BLOCK = 16 << 10, /* bytes a stream hands over at once */
-    HTTP_CACHE_MS = 50,           /* a cached answer is never older */
+    HTTP_IDLE_S = 60,       /* no byte in either direction: also a stream that nobody reads */
+    HTTP_MEMORY = 32 << 10, /* per connection, headers included */
+    HTTP_STACK = 512 << 10, /* threads that parse JSON */
     HTTP_PEM_MAX = 256 << 10,
     HTTP_OTHER_FILES = 256 /* descriptors that the rest of the daemon needs */
 };
@@ -47,15 +47,6 @@ struct listener {
     int port;
 };
 
-/* The last answer of the cached route (the status), shared by every connection. */
-struct cache {
-    pthread_mutex_t lock;          /* guards what follows */
-    struct MHD_Response *response; /* NULL: none */
-    const struct web_route *route;
-    uint64_t generation;
-    int64_t made_ns;
-};
-
 struct web {
     struct web_options options;
     char socket_path[256], site[64];
@@ -64,7 +55,7 @@ struct web {
     struct worker *worker;
     struct hub *hub;
     struct reaper *reaper;
-    struct cache cache;
+    struct http_cache cache;
     _Atomic bool closing;
     _Atomic uint64_t posts; /* handled: a POST makes the cache stale */
     struct web_counters counters;
@@ -100,123 +91,6 @@ static enum MHD_Result send_reply(struct exchange *exchange)
         return MHD_NO; /* closes the connection */
     enum MHD_Result result =
         MHD_queue_response(exchange->connection, (unsigned)exchange->reply.status, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
-/* ---- The cached answer ---- */
-
-static uint64_t cache_generation(struct web *web)
-{
-    return hub_generation(web->hub) + atomic_load(&web->posts);
-}
-
-static bool send_cached(struct exchange *exchange, enum MHD_Result *ret_result)
-{
-    struct web *web = exchange->listener->web;
-    struct cache *cache = &web->cache;
-
-    pthread_mutex_lock(&cache->lock);
-    bool fresh = cache->response != NULL && cache->route == exchange->call.route &&
-                 cache->generation == cache_generation(web) &&
-                 clock_host_now() - cache->made_ns < HTTP_CACHE_MS * NS_PER_MS;
-    if (fresh)
-        *ret_result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, cache->response);
-    pthread_mutex_unlock(&cache->lock);
-    return fresh;
-}
-
-static enum MHD_Result send_and_cache(struct exchange *exchange, uint64_t generation)
-{
-    struct cache *cache = &exchange->listener->web->cache;
-    unsigned status = (unsigned)exchange->reply.status;
-
-    if (status != MHD_HTTP_OK)
-        return send_reply(exchange);
-    struct MHD_Response *response = http_make_response(&exchange->reply);
-    if (response == NULL)
-        return MHD_NO;
-    enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
-    pthread_mutex_lock(&cache->lock);
-    if (cache->response != NULL)
-        MHD_destroy_response(cache->response);
-    cache->response = response;
-    cache->route = exchange->call.route;
-    cache->generation = generation;
-    cache->made_ns = clock_host_now();
-    pthread_mutex_unlock(&cache->lock);
-    return result;
-}
-
-/* ---- Streams ---- */
-
-/* A stream that is open. It ends when a token is revoked, whoever's it was: browsers and clients take it up
- * again with Last-Event-ID, if they still may. */
-struct stream {
-    struct hub_stream *events;
-    const struct auth *auth; /* NULL: over the Unix socket, or nobody can revoke anything */
-    uint64_t revocations;
-};
-
-static void pause_connection(void *context)
-{
-    MHD_suspend_connection(context);
-}
-
-static void resume_connection(void *context)
-{
-    MHD_resume_connection(context);
-}
-
-static ssize_t read_stream(void *context, uint64_t position, char *out, size_t size)
-{
-    struct stream *stream = context;
-
-    (void)position;
-    if (stream->auth != NULL && auth_revocations(stream->auth) != stream->revocations)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    ssize_t count = hub_stream_read(stream->events, out, size);
-    return count < 0 ? MHD_CONTENT_READER_END_OF_STREAM : count;
-}
-
-static void free_stream(void *context)
-{
-    struct stream *stream = context;
-
-    hub_stream_close(stream->events);
-    free(stream);
-}
-
-static enum MHD_Result start_stream(struct exchange *exchange)
-{
-    const char *last = request_header(&exchange->request, "Last-Event-ID");
-    uint64_t last_id = last != NULL ? strtoull(last, NULL, 10) : 0;
-    struct web *web = exchange->listener->web;
-    struct stream *stream = calloc(1, sizeof *stream);
-    struct error err = { 0 };
-
-    if (stream == NULL)
-        return MHD_NO;
-    if (!exchange->listener->local && web->options.auth != NULL) {
-        stream->auth = web->options.auth;
-        stream->revocations = exchange->revocations;
-    }
-    if (hub_stream_open(web->hub, last_id, pause_connection, resume_connection, exchange->connection,
-                        &stream->events, &err) != 0) {
-        free(stream);
-        reply_problem(&exchange->reply, 503, error_name(err.code), err.message, NULL,
-                      "share one stream between pages");
-        return send_reply(exchange);
-    }
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK,
-                                                                      read_stream, stream, free_stream);
-    if (response == NULL) {
-        free_stream(stream);
-        return MHD_NO;
-    }
-    http_add_security_headers(response);
-    MHD_add_response_header(response, "Content-Type", "text/event-stream");
-    enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;
 }
@@ -269,10 +143,47 @@ static void run_job(struct worker_job *job, struct query *query, const struct er
         exchange->connection); /* publishes what was written above: it takes the library's lock */
 }
 
-static enum MHD_Result dispatch(struct exchange *exchange)
+static uint64_t cache_generation(struct web *web)
+{
+    return hub_generation(web->hub) + atomic_load(&web->posts);
+}
+
+static enum MHD_Result send_cached(struct exchange *exchange)
 {
     struct web *web = exchange->listener->web;
     enum MHD_Result result;
+    /* Before the answer is made: at worst it is made once too often. */
+    uint64_t generation = cache_generation(web);
+
+    if (http_cache_send(&web->cache, exchange->connection, exchange->call.route, generation, &result))
+        return result;
+    run_call(exchange, NULL);
+    if (exchange->reply.status != MHD_HTTP_OK)
+        return send_reply(exchange);
+    return http_cache_make(&web->cache, exchange->connection, exchange->call.route, generation,
+                           &exchange->reply);
+}
+
+static enum MHD_Result start_stream(struct exchange *exchange)
+{
+    const char *last = request_header(&exchange->request, "Last-Event-ID");
+    struct web *web = exchange->listener->web;
+    bool local = exchange->listener->local;
+    enum MHD_Result result;
+    struct error err = { 0 };
+
+    int rc = http_stream_start(exchange->connection, web->hub, last != NULL ? strtoull(last, NULL, 10) : 0,
+                               local ? NULL : web->options.auth, exchange->revocations, &result, &err);
+    if (rc == 0)
+        return result;
+    reply_problem(&exchange->reply, 503, error_name(err.code), err.message, NULL,
+                  "share one stream between pages");
+    return send_reply(exchange);
+}
+
+static enum MHD_Result dispatch(struct exchange *exchange)
+{
+    struct web *web = exchange->listener->web;
 
     if (exchange->body != NULL) {
         exchange->request.body = exchange->body;
@@ -281,15 +192,8 @@ static enum MHD_Result dispatch(struct exchange *exchange)
     unsigned flags = exchange->call.route->flags;
     if ((flags & ROUTE_STREAM) != 0)
         return start_stream(exchange);
-    if ((flags & ROUTE_CACHED) != 0) {
-        uint64_t generation =
-            cache_generation(web); /* before the answer is made: at worst it is made once too often */
-
-        if (send_cached(exchange, &result))
-            return result;
-        run_call(exchange, NULL);
-        return send_and_cache(exchange, generation);
-    }
+    if ((flags & ROUTE_CACHED) != 0)
+        return send_cached(exchange);
     if ((flags & ROUTE_QUICK) != 0) {
         run_call(exchange, NULL);
         return send_reply(exchange);
@@ -565,7 +469,7 @@ int web_open(const struct web_options *options, struct web **ret_web, struct err
     web->options = *options;
     web->tcp = (struct listener){ .web = web };
     web->local = (struct listener){ .web = web, .local = true };
-    pthread_mutex_init(&web->cache.lock, NULL);
+    http_cache_init(&web->cache);
     double deadline_s =
         options->request_deadline_s > 0 ? options->request_deadline_s : WEB_REQUEST_DEADLINE_S;
 
@@ -604,9 +508,7 @@ void web_close(struct web *web)
         MHD_stop_daemon(web->local.daemon); /* closes the listening socket */
     if (web->socket_path[0] != '\0')
         unlink(web->socket_path);
-    if (web->cache.response != NULL)
-        MHD_destroy_response(web->cache.response);
-    pthread_mutex_destroy(&web->cache.lock);
+    http_cache_free(&web->cache);
     hub_close(web->hub);
     reaper_close(web->reaper);
     if (web->tls_key != NULL)
