@@ -43,6 +43,38 @@ static void every_file_passes(void **state)
     globfree(&files);
 }
 
+/* The row of docs/howto-add-instrument.md that names the file says what its "tested" says. */
+static void check_row(const char *docs, const char *path)
+{
+    cJSON *root = NULL;
+    char name[80], cell[40];
+    assert_int_equal(json_load(path, &root, NULL), 0);
+    snprintf(name, sizeof name, "`%s`", cJSON_GetObjectItem(root, "name")->valuestring);
+    snprintf(cell, sizeof cell, "| %s |", cJSON_GetObjectItem(root, "tested")->valuestring);
+    const char *table = strstr(docs, "## Gear by data"), *row = table ? strstr(table, name) : NULL;
+    if (!row)
+        fail_msg("%s is not in the table of gear", name);
+    char line[400];
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(row, "\n"), row);
+    if (!strstr(line, cell))
+        fail_msg("%s: the table does not say '%s'", name, cell);
+    cJSON_Delete(root);
+}
+
+static void the_documents_say_what_is_proven(void **state)
+{
+    (void)state;
+    char *docs = NULL;
+    glob_t files;
+    assert_int_equal(text_read_file("docs/howto-add-instrument.md", 1 << 20, &docs, NULL, NULL), 0);
+    assert_int_equal(glob("configs/instruments/*.json", 0, NULL, &files), 0);
+    assert_int_equal(glob("configs/instruments/modbus/*.json", GLOB_APPEND, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        check_row(docs, files.gl_pathv[i]);
+    globfree(&files);
+    free(docs);
+}
+
 static bool told(const char *pointer, const char *reason)
 {
     for (int i = 0; i < problems.count && i < JSON_PROBLEMS_MAX; i++) {
@@ -229,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_passes),
+        cmocka_unit_test(the_documents_say_what_is_proven),
         cmocka_unit_test(all_mistakes_at_once),
         cmocka_unit_test(answers_are_checked),
         cmocka_unit_test(vital_commands_cannot_be_absent),
