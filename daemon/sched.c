@@ -5,7 +5,6 @@
  */
 #include "daemon/sched.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,22 +15,9 @@
 #include "daemon/base/log.h"
 #include "daemon/job.h"
 #include "daemon/resume.h"
+#include "daemon/sched_snapshot.h"
 
-enum { KEYS_KEPT = 64, KEY_MAX = 80, RECENT_ROWS = 64 };
-
-/* What everybody may see of a run. Plain values: copied whole. */
-struct snapshot {
-    char state[RUN_STATE_MAX]; /* "idle", "starting", then those of struct run_progress and run_result */
-    char ulid[ULID_TEXT], campaign[CAMPAIGN_NAME_MAX], chip_serial[CAMPAIGN_NAME_MAX];
-    char step_kind[32], step_name[CAMPAIGN_NAME_MAX], backend[16];
-    int step, step_count, point, point_count, points_done, points_total, retries;
-    int64_t samples_done, samples_total;
-    double elapsed_s, eta_s;
-    int64_t host_begin_ns, host_told_ns; /* of the last thing that the runner told */
-    char message[ERROR_LINE_MAX];
-    int code;
-    bool safe;
-};
+enum { KEYS_KEPT = 64, KEY_MAX = 80 };
 
 struct accepted_key {
     char key[KEY_MAX], ulid[ULID_TEXT];
@@ -51,7 +37,7 @@ struct sched {
     struct resume *resume; /* as job; NULL: a new run */
     char operator_name[64], tags[128], ulid[ULID_TEXT];
     struct bench_client *client; /* of the run under way, for cancel */
-    struct snapshot snapshot;
+    struct sched_snapshot snapshot;
     struct accepted_key keys[KEYS_KEPT]; /* ring */
     unsigned next_key;
 };
@@ -71,45 +57,12 @@ static void set_state(struct sched *sched, const char *state)
 static void on_progress(void *context, const struct run_progress *progress)
 {
     struct sched *sched = context;
-    struct snapshot *s = &sched->snapshot;
-    char row[2 * RUN_ROW_MAX], json[1024];
-    bool new_state;
+    char json[SCHED_EVENT_MAX];
 
     pthread_mutex_lock(&sched->lock);
-    new_state = strcmp(s->state, progress->state) != 0;
-    s->host_told_ns = clock_host_now();
-    snprintf(s->state, sizeof s->state, "%s", progress->state);
-    snprintf(s->step_kind, sizeof s->step_kind, "%s", progress->step_kind);
-    snprintf(s->step_name, sizeof s->step_name, "%s", progress->step_name);
-    s->step = progress->step;
-    s->step_count = progress->step_count;
-    s->point = progress->point;
-    s->point_count = progress->point_count;
-    s->points_done = progress->points_done;
-    s->points_total = progress->points_total;
-    s->samples_done = progress->samples_done;
-    s->samples_total = progress->samples_total;
-    s->retries = progress->retries;
-    s->elapsed_s = progress->elapsed_s;
-    s->eta_s = progress->eta_s;
+    bool new_state = sched_snapshot_take(&sched->snapshot, progress);
     pthread_mutex_unlock(&sched->lock);
-
-    cJSON *text = cJSON_CreateString(progress->row);
-    char *quoted = text != NULL ? json_print(text, false) : NULL;
-    snprintf(row, sizeof row, "%s", quoted != NULL ? quoted : "\"\"");
-    free(quoted);
-    cJSON_Delete(text);
-    snprintf(
-        json, sizeof json,
-        "{\"run\":\"%s\",\"state\":\"%s\",\"step\":%d,\"steps\":%d,\"kind\":\"%s\",\"name\":\"%s\",\"points_"
-        "done\":%d,"
-        "\"points_total\":%d,\"samples_done\":%lld,\"samples_total\":%lld,\"elapsed_s\":%.3f,\"eta_s\":%.3f,"
-        "\"cell\":%d,\"verdict\":\"%s\",\"row\":%s}",
-        s->ulid, progress->state, progress->step, progress->step_count, progress->step_kind,
-        progress->step_name, progress->points_done, progress->points_total, (long long)progress->samples_done,
-        (long long)progress->samples_total, progress->elapsed_s,
-        isfinite(progress->eta_s) ? progress->eta_s : 0.0, progress->cell, verdict_name(progress->verdict),
-        row);
+    sched_snapshot_event(&sched->snapshot, progress, json, sizeof json); /* the runner alone changes these */
     events_post(sched->setup.events, progress->cell >= 0 ? "point" : new_state ? "state" : "progress", json);
 }
 
@@ -181,7 +134,7 @@ static void run_one(struct sched *sched)
         log_error("run ended", &err);
 
     pthread_mutex_lock(&sched->lock);
-    struct snapshot *s = &sched->snapshot;
+    struct sched_snapshot *s = &sched->snapshot;
     snprintf(s->state, sizeof s->state, "%s", result.state);
     s->message[0] = '\0';
     if (code != 0)
@@ -346,12 +299,12 @@ static int backend_from_name(const char *name, int *ret_backend, struct error *e
 /* With the lock held and nothing running: hands the job, under sched->ulid, to the runner. */
 static void hand_over(struct sched *sched, struct job *job, struct resume *resume)
 {
-    struct snapshot fresh = { .points_total = job->plan->cell_count,
-                              .samples_total = job->plan->sample_count,
-                              .eta_s = job->plan->duration_s,
-                              .step_count = job->plan->step_count,
-                              .host_begin_ns = clock_host_now(),
-                              .host_told_ns = clock_host_now() };
+    struct sched_snapshot fresh = { .points_total = job->plan->cell_count,
+                                    .samples_total = job->plan->sample_count,
+                                    .eta_s = job->plan->duration_s,
+                                    .step_count = job->plan->step_count,
+                                    .host_begin_ns = clock_host_now(),
+                                    .host_told_ns = clock_host_now() };
 
     snprintf(fresh.state, sizeof fresh.state, "starting");
     snprintf(fresh.ulid, sizeof fresh.ulid, "%s", sched->ulid);
@@ -575,61 +528,13 @@ void sched_chip_serial(struct sched *sched, char *out, size_t size)
     pthread_mutex_unlock(&sched->lock);
 }
 
-static void add_store(cJSON *root, struct recorder *recorder)
-{
-    cJSON *store = cJSON_AddObjectToObject(root, "store");
-    struct recorder_health health;
-
-    recorder_health(recorder, &health);
-    cJSON_AddStringToObject(store, "condition", recorder_condition_name(health.condition));
-    cJSON_AddStringToObject(store, "text", health.text);
-    json_add_int64(store, "free_bytes", health.free_bytes);
-    json_add_int64(store, "log_bytes", health.wal_bytes);
-}
-
 int sched_status(struct sched *sched, cJSON **ret, struct error *err)
 {
-    cJSON *root = cJSON_CreateObject();
-    struct snapshot s;
+    struct sched_snapshot snapshot;
 
     pthread_mutex_lock(&sched->lock);
-    s = sched->snapshot;
+    snapshot = sched->snapshot;
     bool busy = sched->busy;
     pthread_mutex_unlock(&sched->lock);
-    if (root == NULL)
-        return error_set(err, ERR_MEMORY, "no memory for the status");
-    cJSON_AddStringToObject(root, "state", s.state);
-    cJSON_AddBoolToObject(root, "busy", busy);
-    cJSON_AddStringToObject(root, "run", s.ulid);
-    cJSON_AddStringToObject(root, "campaign", s.campaign);
-    cJSON_AddStringToObject(root, "backend", s.backend);
-    cJSON_AddStringToObject(root, "chip_serial", s.chip_serial);
-    cJSON_AddStringToObject(root, "bench",
-                            sched->setup.bench_file != NULL ? sched->setup.bench_file->name : "");
-    cJSON_AddBoolToObject(root, "simulated",
-                          sched->setup.bench_file != NULL && sched->setup.bench_file->simulated);
-    cJSON_AddStringToObject(root, "clock", clock_is_virtual(sched->setup.clock) ? "virtual" : "real");
-    cJSON_AddStringToObject(root, "build", build_revision);
-    json_add_int64(root, "time_ns", clock_now(sched->setup.clock));
-    cJSON *progress = cJSON_AddObjectToObject(root, "progress");
-    cJSON_AddStringToObject(progress, "kind", s.step_kind);
-    cJSON_AddStringToObject(progress, "name", s.step_name);
-    json_add_number(progress, "step", s.step);
-    json_add_number(progress, "steps", s.step_count);
-    json_add_number(progress, "point", s.point);
-    json_add_number(progress, "points", s.point_count);
-    json_add_number(progress, "points_done", s.points_done);
-    json_add_number(progress, "points_total", s.points_total);
-    json_add_number(progress, "samples_done", (double)s.samples_done);
-    json_add_number(progress, "samples_total", (double)s.samples_total);
-    json_add_number(progress, "retries", s.retries);
-    json_add_number(progress, "elapsed_s", s.elapsed_s);
-    json_add_number(progress, "eta_s", s.eta_s);
-    cJSON_AddStringToObject(root, "message", s.message);
-    cJSON_AddStringToObject(root, "code", s.code != 0 ? error_name(s.code) : "");
-    cJSON_AddBoolToObject(root, "safe", !busy && s.safe);
-    add_store(root, sched->setup.recorder);
-    cJSON_AddNumberToObject(root, "last_event", (double)events_last(sched->setup.events));
-    *ret = root;
-    return 0;
+    return sched_snapshot_status(&snapshot, &sched->setup, busy, ret, err);
 }
