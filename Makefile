@@ -155,11 +155,11 @@ test: deps
 	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(LAB) $(TORTURE) programs
 	@tests/run --out $(OUT)
 
-# The same tests under a sanitizer (VARIANT=asan or tsan).
+# The same tests under a sanitizer (VARIANT=asan or tsan); ONLY="unit sim" names the kinds, all if left out.
 sanitized: deps
 	@$(MAKE) --no-print-directory $(DATA)
 	@$(MAKE) --no-print-directory $(UNIT) $(HELPERS) $(LAB) $(TORTURE) programs
-	@tests/run --out $(OUT) --sanitized
+	@tests/run --out $(OUT) --sanitized --only "$(ONLY)"
 
 lint: deps
 	@tests/lint/all

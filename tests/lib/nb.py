@@ -55,6 +55,7 @@ class Daemon:
         self.bench, self.seed, self.die, self.chip, self.real = bench, seed, die, chip, real
         self.env, self.extra = env or {}, list(extra)
         self.process = None
+        self.crashed = False
 
     def start(self):
         args = [program("nightbenchd"), "--bench", self.bench, "--run-dir", self.dir, "--db", self.db, "--sim",
@@ -143,6 +144,7 @@ class Daemon:
         return json.loads(answer)
 
     def kill(self, signum=signal.SIGKILL):
+        self.crashed = signum in (signal.SIGSEGV, signal.SIGABRT)
         self.process.send_signal(signum)
 
     def stop(self):
@@ -182,6 +184,8 @@ class Daemon:
         self.stop()
         logs = self.logs()
         self.close()
+        if self.crashed:  # a sanitizer reports the signal that the test has sent
+            logs = logs[logs.find("--- keeper.log"):]
         check("Sanitizer" not in logs and "runtime error" not in logs, f"a sanitizer spoke:\n{logs}")
         fenced = "the keeper no longer serves this daemon" in logs  # then it ends so that it is started again
         check(not running or self.process.returncode == 0 or fenced, f"the daemon ended with {self.process.returncode}\n{logs}")
