@@ -14,7 +14,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/text.h"
-#include "drivers/scpi_link.h"
+#include "drivers/scpi_text.h"
 #include "instruments/bench.h"
 
 enum { DIALECT_FIELDS_MAX = 32, DIALECT_BITS = 32 };
@@ -492,7 +492,7 @@ bool dialect_take(const struct dialect *dialect, int command, int channel, char 
         if (!text || isalpha((unsigned char)text[strspn(text, " ")])) /* a state is no number of a list */
             return false;
     }
-    return scpi_number(text, ret);
+    return scpi_text_number(text, ret);
 }
 
 double dialect_round(const struct dialect_span *span, double value)

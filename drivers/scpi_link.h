@@ -2,7 +2,7 @@
  * Copyright the nightbench authors
  *
  * scpi_link: messages of IEEE 488.2 over a transport: one write per message, reading up to the terminator
- * (not up to a line feed inside a block), answers taken apart, numbers read. Knows nothing of dialects. */
+ * (not up to a line feed inside a block). Knows nothing of dialects. */
 #ifndef DRIVERS_SCPI_LINK_H
 #define DRIVERS_SCPI_LINK_H
 
@@ -39,13 +39,5 @@ int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *er
 /* Drops stale input, sends, reads the answer. ERR_GARBAGE when more than one answer came: nobody can say
  * which is ours. */
 int scpi_link_query(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
-
-/* Number of an answer: NR1..NR3; words of state are numbers: OFF, NO, CV 0; ON, YES, CC 1; UR (neither CV
- * nor CC) 3. False when it is none. */
-bool scpi_number(const char *text, double *ret_value);
-/* Splits a joined answer at ';' outside quotes, in place; returns the count, at most max. */
-int scpi_split(char *text, char **ret_parts, int max);
-/* Code of `-113,"Undefined header"` in its spellings; ret_text points at what follows the number. */
-bool scpi_error_entry(const char *text, int *ret_code, const char **ret_text);
 
 #endif

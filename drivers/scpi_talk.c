@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/scpi_text.h"
+
 enum { ERRORS_MAX = 30 };
 enum { SCPI_DATA_OUT_OF_RANGE = -222, SCPI_ILLEGAL_PARAMETER = -224 };
 
@@ -33,7 +35,7 @@ int scpi_talk_errors(struct scpi_talk *s, const char *first_text, struct error *
         }
         int entry;
         const char *text;
-        if (!scpi_error_entry(first_text, &entry, &text))
+        if (!scpi_text_error(first_text, &entry, &text))
             return error_set(err, ERR_GARBAGE, "'%.60s' is no entry of an error queue", first_text);
         if (entry == 0)
             break;
@@ -143,7 +145,7 @@ static int take_numbers(struct scpi_talk *s, const int *commands, int expected, 
     char *parts[SCPI_TALK_ANSWERS_MAX];
     char shown[80];
     snprintf(shown, sizeof shown, "%.79s", s->link.answer);
-    int n = scpi_split(s->link.answer, parts, SCPI_TALK_ANSWERS_MAX);
+    int n = scpi_text_split(s->link.answer, parts, SCPI_TALK_ANSWERS_MAX);
     if (n != expected)
         return error_set(err, ERR_GARBAGE, "'%s': %d answers where %d were asked for", shown, n, expected);
     for (int i = 0; i < n; i++) {

@@ -5,7 +5,7 @@
  * one printable line, and its limits and uncertainties are numbers.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: drivers/dialect.c
+ * sources: drivers/dialect.c drivers/scpi_text.c
  * seeds: configs/instruments
  * options: -max_len=16384 */
 #include "drivers/dialect.h"
@@ -36,6 +36,26 @@ static void check_commands(const struct dialect *dialect, const struct dialect_c
     }
 }
 
+/* Answers as lists, as status words and as nonsense: a number that is found is finite, a bit is 0 or 1. */
+static void check_answers(const struct dialect *dialect, const struct dialect_channel *channel)
+{
+    static const char *const ANSWERS[] = { "1.5", "+1E0,-2.5,3", "0x32", "ON", ",,,", "", "9.91E37" };
+
+    for (int i = 0; i < DIALECT_COMMAND_COUNT; i++) {
+        for (size_t k = 0; k < sizeof ANSWERS / sizeof ANSWERS[0]; k++) {
+            char text[32];
+            double value = NAN;
+
+            strcpy(text, ANSWERS[k]);
+            if (!dialect_take(dialect, i, channel->number, text, &value))
+                FUZZ_CHECK(isnan(value));
+            else
+                FUZZ_CHECK(isfinite(value) &&
+                           (dialect->answer[i].bit_count == 0 || value == 0 || value == 1));
+        }
+    }
+}
+
 static void check_span(const struct dialect_span *span)
 {
     if (isnan(span->min))
@@ -51,6 +71,7 @@ static void check_channel(const struct dialect *dialect, const struct dialect_ch
 
     FUZZ_CHECK(dialect_channel(dialect, channel->number) == channel);
     check_commands(dialect, channel);
+    check_answers(dialect, channel);
     if (channel->can_source) {
         check_span(&channel->voltage);
         check_span(&channel->limit);

@@ -4,8 +4,10 @@
  * fuzz_scpi: what an instrument may answer: numbers, joined answers, error entries, block data, in pieces. An
  * answer ends at the same byte however it was cut up, and a number is finite and reads back.
  *
- * sources: daemon/base/error.c daemon/base/text.c drivers/scpi_link.c tests/fuzz/fake_transport.c */
+ * sources: daemon/base/error.c daemon/base/text.c drivers/scpi_link.c drivers/scpi_text.c
+ * sources: tests/fuzz/fake_transport.c */
 #include "drivers/scpi_link.h"
+#include "drivers/scpi_text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,13 +23,13 @@ static void check_number(const char *text)
     double value = 4711, again = 0;
     char number[40];
 
-    if (!scpi_number(text, &value)) {
+    if (!scpi_text_number(text, &value)) {
         FUZZ_CHECK(value == 4711);
         return;
     }
     FUZZ_CHECK(isfinite(value));
     FUZZ_CHECK(strpbrk(text, "xXpP") == NULL); /* no hexadecimal: 0x10 is no decimal number of 488.2 */
-    FUZZ_CHECK(scpi_number(text_number(value, number, sizeof number), &again) && again == value);
+    FUZZ_CHECK(scpi_text_number(text_number(value, number, sizeof number), &again) && again == value);
 }
 
 static void check_parts(const char *text)
@@ -37,13 +39,13 @@ static void check_parts(const char *text)
     int code;
 
     FUZZ_CHECK(copy != NULL);
-    int count = scpi_split(copy, parts, PARTS_MAX);
+    int count = scpi_text_split(copy, parts, PARTS_MAX);
     FUZZ_CHECK(count >= 1 && count <= PARTS_MAX);
     FUZZ_CHECK(parts[0] == copy);
     for (int i = 0; i < count; i++) {
         FUZZ_CHECK(i == 0 || parts[i] == parts[i - 1] + strlen(parts[i - 1]) + 1);
         check_number(parts[i]);
-        if (scpi_error_entry(parts[i], &code, &rest))
+        if (scpi_text_error(parts[i], &code, &rest))
             FUZZ_CHECK(rest > parts[i] && rest <= parts[i] + strlen(parts[i]));
     }
     free(copy);

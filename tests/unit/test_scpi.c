@@ -11,6 +11,7 @@
 
 #include "drivers/driver.h"
 #include "drivers/scpi_link.h"
+#include "drivers/scpi_text.h"
 #include "tests/unit/supply.h"
 
 /* ---- Answers ---- */
@@ -54,22 +55,22 @@ static void numbers_are_numbers(void **state)
 {
     (void)state;
     double v;
-    assert_true(scpi_number("+3.30000000E+00", &v) && v == 3.3);
-    assert_true(scpi_number(" -1e-3 \r", &v) && v == -1e-3);
-    assert_true(scpi_number("ON", &v) && v == 1);
-    assert_true(scpi_number("off", &v) && v == 0);
-    assert_true(scpi_number("9.91E37", &v) && v == 9.91e37);
+    assert_true(scpi_text_number("+3.30000000E+00", &v) && v == 3.3);
+    assert_true(scpi_text_number(" -1e-3 \r", &v) && v == -1e-3);
+    assert_true(scpi_text_number("ON", &v) && v == 1);
+    assert_true(scpi_text_number("off", &v) && v == 0);
+    assert_true(scpi_text_number("9.91E37", &v) && v == 9.91e37);
     static const char *const BAD[] = { "",        " ",    "inf", "nan", "+inf", "0x1F",
                                        "9.9E999", "1.5V", "1,2", "O",   "--1" };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        assert_false(scpi_number(BAD[i], &v));
+        assert_false(scpi_text_number(BAD[i], &v));
 }
 
 static void joined_answers_come_apart(void **state)
 {
     (void)state;
     char text[] = "1;\"a;b\";+0,\"No error;0;0 0\"", *part[3];
-    assert_int_equal(scpi_split(text, part, 3), 3);
+    assert_int_equal(scpi_text_split(text, part, 3), 3);
     assert_string_equal(part[1], "\"a;b\"");
     assert_string_equal(part[2], "+0,\"No error;0;0 0\"");
 }
@@ -93,7 +94,7 @@ static void error_entries_in_their_spellings(void **state)
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         int code = 0;
         const char *text;
-        assert_int_equal(scpi_error_entry(CASES[i].text, &code, &text), CASES[i].ok);
+        assert_int_equal(scpi_text_error(CASES[i].text, &code, &text), CASES[i].ok);
         assert_int_equal(code, CASES[i].code);
     }
 }
