@@ -274,17 +274,17 @@ static int do_query(struct korad *s, struct message *m, uint8_t *payload, size_t
     size_t have = 0, n;
     bool question = strchr(text, '?') != NULL;
     double wait_s = ANSWER_S;
-    struct error quiet;
     while (!code && question && have < room && have < IDENTITY_MAX) {
+        struct error quiet = { 0 };
         code = transport_read(s->transport, payload + have, room - have, after(s, wait_s), &n, &quiet);
         if (!code)
             have += n;
+        else if (err && !(code == ERR_TIMEOUT && have > 0))
+            *err = quiet;
         wait_s = IDENTITY_END_S;
     }
     if (code == ERR_TIMEOUT && have > 0)
-        code = 0;
-    else if (code && question && err)
-        *err = quiet;
+        code = 0; /* the end of the answer */
     s->free_ns = after(s, PAUSE_S);
     if (!code)
         m->payload_length = (uint32_t)have;
