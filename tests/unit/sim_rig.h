@@ -15,6 +15,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/text.h"
 #include "drivers/driver.h"
+#include "drivers/sim/ground.h"
 #include "drivers/sim/simbench.h"
 
 struct sim_rig {
@@ -22,6 +23,7 @@ struct sim_rig {
     struct sim_loop *loop;
     struct world *world;
     struct simbench *bench;
+    struct ground *ground; /* dir/control.sock */
     pthread_t thread;
     struct transport_env env;
     const struct driver *driver;
@@ -40,17 +42,19 @@ static inline void *sim_rig_main(void *loop)
 static inline int sim_rig_start(struct sim_rig *rig, const char *bench_json)
 {
     struct error err = { 0 };
-    char path[64];
+    char path[64], control[64];
     strcpy(rig->dir, "/tmp/nb-rig.XXXXXX");
     if (!mkdtemp(rig->dir))
         return -1;
     snprintf(path, sizeof path, "%s/bench.json", rig->dir);
     snprintf(rig->links, sizeof rig->links, "%s/links.json", rig->dir);
+    snprintf(control, sizeof control, "%s/control.sock", rig->dir);
     struct simbench_options options = { .bench_path = path, .dir = rig->dir, .seed = 5, .die = -1 };
     if (text_write_file(path, bench_json, strlen(bench_json), &err) ||
         sim_loop_open(rig->dir, true, 5, &rig->loop, &err) ||
         world_open(rig->loop, NULL, 5, &rig->world, &err) ||
         simbench_open(&options, rig->loop, rig->world, &rig->bench, &err) ||
+        ground_open(rig->loop, rig->world, control, &rig->ground, &err) ||
         pthread_create(&rig->thread, NULL, sim_rig_main, rig->loop)) {
         fprintf(stderr, "%s\n", err.message);
         return -1;
@@ -90,6 +94,7 @@ static inline int sim_rig_stop(struct sim_rig *rig)
     clock_close(rig->env.clock);
     sim_loop_stop(rig->loop);
     pthread_join(rig->thread, NULL);
+    ground_close(rig->ground);
     simbench_close(rig->bench);
     world_close(rig->world);
     sim_loop_close(rig->loop);
