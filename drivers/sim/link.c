@@ -27,7 +27,7 @@ enum {
     OUTPUT_MAX = 64 << 20, /* bytes that one client has not taken */
     PIECES_MAX = 4,
     PIECE_GAP_NS = 20000, /* between two pieces of one answer */
-    PARK_NS = 100000000,  /* host time: a client that leaves bytes unread that long does not want them */
+    PARK_NS = 50000000,   /* host time: a client that leaves bytes unread that long does not want them */
     BURST_TCP = 65536,    /* a client that sends that much at a time may be waiting for room */
     BURST_PTY = 1024
 };
