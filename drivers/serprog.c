@@ -112,8 +112,20 @@ static int sync_once(struct serprog *s, bool *ret_synced, bool *ret_wrong, struc
     return code == ERR_TIMEOUT ? 0 : code;
 }
 
+/* Two answers to SYNCNOP look alike: a bridge that is one answer behind gives them too. The answer to a NOP
+ * is another one. */
+static int prove_sync(struct serprog *s, bool *ret_synced, struct error *err)
+{
+    uint8_t nop = OP_NOP, answer = NAK;
+    int code = transport_write(s->transport, &nop, 1, after(s, ANSWER_S), err);
+    if (!code)
+        code = transport_read_all(s->transport, &answer, 1, after(s, SYNC_S), err);
+    *ret_synced = code == 0 && answer == ACK;
+    return code == ERR_TIMEOUT ? 0 : code;
+}
+
 /* A bridge that was left inside a transaction swallows up to wrnmax + 6 bytes before it hears a command
- * again: NOPs go out until it has, then two clean SYNCNOPs prove it. */
+ * again: NOPs go out until it has, then two clean SYNCNOPs and a NOP prove it. */
 static int serprog_resync(void *state, struct error *err)
 {
     struct serprog *s = state;
@@ -128,8 +140,14 @@ static int serprog_resync(void *state, struct error *err)
             return error_set(err, ERR_GARBAGE, "no serprog bridge: SYNCNOP is answered, but not by 15 06");
         good = synced ? good + 1 : 0;
         if (good == 2) {
-            s->dirty = false;
-            return 0;
+            code = prove_sync(s, &synced, err);
+            if (code)
+                return code;
+            s->dirty = !synced;
+            if (synced)
+                return 0;
+            good = 0;
+            wrong++;
         }
         if (code || synced)
             continue;
