@@ -88,14 +88,15 @@ static size_t serprog_busy(uint8_t *answer, size_t n)
 {
     if (n == 2 && answer[0] == 0x15)
         return n; /* SYNCNOP */
-    memset(answer, 0x15, n > 0);
-    return n > 0;
+    answer[0] = 0x15;
+    return 1;
 }
 
 static size_t buspirate_busy(uint8_t *answer, size_t n)
 {
-    memset(answer, 0x00, n > 0);
-    return n > 0;
+    (void)n;
+    answer[0] = 0x00;
+    return 1;
 }
 
 #define SCPI_SPEECH                                                                                          \
