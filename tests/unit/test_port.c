@@ -105,7 +105,7 @@ static void requests_are_served(void **state)
     opened(rig);
     ask_post(&who, rig->port, MESSAGE_IDENTIFY, PORT_NORMAL, 0);
     assert_int_equal(ask_wait(&who), 0);
-    assert_memory_equal(who.payload, "Keysight Technologies\0E36312A\0MY1\0001.0", 39);
+    assert_memory_equal(who.payload, "Keysight Technologies\0E36312A\0MY1\0001.0", 38);
     ask_post(&set, rig->port, MESSAGE_SET_VOLTAGE, PORT_NORMAL, 0.8);
     ask_post(&read, rig->port, MESSAGE_MEASURE, PORT_NORMAL, QUANTITY_VOLTAGE);
     assert_int_equal(ask_wait(&set), 0);

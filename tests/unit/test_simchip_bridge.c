@@ -45,6 +45,7 @@ struct bench {
     cJSON *options;
     pthread_t thread;
     int fd;
+    double idle_a; /* of the last rail, before the loop has its thread */
 };
 
 static void *run_loop(void *context)
@@ -95,6 +96,8 @@ static void bench_open(struct bench *b, const struct chip_model *model, const st
     assert_int_equal(bridge_serprog_model.open(&device, &b->bridge, &err), 0);
     assert_int_equal(sim_link_open(b->loop, &link, &bridge_serprog_model.ops, b->bridge, &b->link, &err), 0);
     bridge_serprog_model.attach(b->bridge, b->link);
+    if (rails > 0)
+        b->idle_a = world_current(b->world, world_net_find(b->world, rail[rails - 1].name));
     assert_int_equal(pthread_create(&b->thread, NULL, run_loop, b), 0);
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -133,6 +136,8 @@ static void expect(struct bench *b, const void *want, size_t n)
     uint8_t got[4096];
 
     assert_true(n <= sizeof got);
+    if (n == 0)
+        return; /* recv of nothing waits for something */
     assert_int_equal(recv(b->fd, got, n, MSG_WAITALL), n);
     assert_memory_equal(got, want, n);
 }
@@ -234,11 +239,9 @@ static void test_back_power(void **state)
 static void test_tiny(void **state)
 {
     struct bench b;
-    double idle;
 
     (void)state;
     bench_open(&b, &chip_tiny_model, tiny_rails, 2, 2);
-    idle = world_current(b.world, world_net_find(b.world, "VDD"));
     SEND(&b, "\x15\x01");
     EXPECT(&b, "\x06");
     spi(&b, "\x80\0", 2, "\x5a", 1);
@@ -247,7 +250,7 @@ static void test_tiny(void **state)
     spi(&b, "\0\0\x11", 3, "", 0); /* ID is read only */
     spi(&b, "\x80\0", 2, "\x5a", 1);
     bench_stop(&b);
-    assert_true(world_current(b.world, world_net_find(b.world, "VDD")) > idle + 50e-6);
+    assert_true(world_current(b.world, world_net_find(b.world, "VDD")) > b.idle_a + 50e-6);
     bench_close(&b);
 }
 
