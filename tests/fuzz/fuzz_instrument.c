@@ -6,6 +6,7 @@
  * pieces. Afterwards voltages are finite, no work is left, and the instrument still answers a sane question.
  *
  * sources: daemon/base drivers/sim/bridge_*.c drivers/sim/chip_*.c drivers/sim/models.c
+ * sources: drivers/sim/modbus_server.c
  * sources: drivers/sim/scpi_*.c drivers/sim/sim_*.c drivers/sim/world*.c
  * options: -max_len=2048 */
 #include <math.h>
@@ -78,6 +79,11 @@ void sim_link_disconnect(struct sim_link *link, int client)
 {
     (void)link;
     (void)client;
+}
+const char *sim_link_resource(const struct sim_link *link)
+{
+    (void)link;
+    return "tcp:127.0.0.1:1";
 }
 
 /* Performs the earliest event; false when there is none. */
