@@ -484,14 +484,11 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
     return code;
 }
 
-bool sched_silence(struct sched *sched, int64_t within_ns, int64_t *ret_silent_ns)
+bool sched_silence(struct sched *sched, int64_t *ret_silent_ns)
 {
-    int64_t now_ns = clock_host_now(), until_ns = now_ns + within_ns;
-    struct timespec until = { .tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S };
-
-    if (pthread_mutex_clocklock(&sched->lock, CLOCK_MONOTONIC, &until) != 0)
+    if (pthread_mutex_trylock(&sched->lock) != 0)
         return false;
-    *ret_silent_ns = sched->busy ? now_ns - sched->snapshot.host_told_ns : 0;
+    *ret_silent_ns = sched->busy ? clock_host_now() - sched->snapshot.host_told_ns : 0;
     pthread_mutex_unlock(&sched->lock);
     return true;
 }

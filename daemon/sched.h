@@ -59,9 +59,10 @@ void sched_give_back(struct sched *sched);
 int sched_status(struct sched *sched, cJSON **ret, struct error *err);
 /* True while a run is accepted or under way. */
 bool sched_busy(struct sched *sched);
-/* Host time since the runner last told anything, 0 while nothing runs. False when the scheduler's lock cannot
- * be had within that host time. */
-bool sched_silence(struct sched *sched, int64_t within_ns, int64_t *ret_silent_ns);
+/* Host time since the runner last told anything, 0 while nothing runs. False when the scheduler's lock is not
+ * free just now: it is held for moments only, so several misses in a row mean that a thread hangs with it.
+ * Never waits. */
+bool sched_silence(struct sched *sched, int64_t *ret_silent_ns);
 /* Serial of the chip that the last run identified, or "". */
 void sched_chip_serial(struct sched *sched, char *out, size_t size);
 

@@ -19,9 +19,9 @@ static const char *find_stuck(struct sched *sched, struct recorder *recorder)
     struct recorder_health health;
     int64_t silent_ns;
 
-    if (!sched_silence(sched, WATCHDOG_LOCK_MS * NS_PER_MS, &silent_ns))
+    if (!sched_silence(sched, &silent_ns))
         return "the scheduler's lock";
-    if (!recorder_responds(recorder, WATCHDOG_LOCK_MS * NS_PER_MS))
+    if (!recorder_responds(recorder))
         return "the recorder's lock";
     recorder_health(recorder, &health); /* a runner that waits for room on the disk is silent, and right */
     if (silent_ns > WATCHDOG_RUNNER_S * NS_PER_S && health.condition != RECORDER_PAUSED)

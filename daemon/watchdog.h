@@ -10,8 +10,7 @@
 #include "daemon/sched.h"
 
 enum {
-    WATCHDOG_LOCK_MS = 20, /* waits this long for a lock: the heartbeat to the keeper must not suffer */
-    WATCHDOG_MISSES = 5,   /* a lock that could not be had so many times in a row is a deadlock */
+    WATCHDOG_MISSES = 5, /* a lock that could not be had so many times in a row is a deadlock */
     WATCHDOG_RUNNER_S =
         2700,          /* a run that has not reported anything for so long hangs: longer than any soak */
     WATCHDOG_SHARE = 3 /* looks this often within the time that the service manager allows */

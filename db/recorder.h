@@ -58,8 +58,9 @@ int recorder_annotate(struct recorder *recorder, const char *ulid, const char *n
 
 /* Records that were put and are not on disk yet. Any thread. */
 uint64_t recorder_backlog(struct recorder *recorder);
-/* Can its lock be had within that host time? Any thread. */
-bool recorder_responds(struct recorder *recorder, int64_t within_ns);
+/* Is its lock free just now? It is held for moments only: several misses in a row mean that a thread hangs
+ * with it. Any thread; never waits. */
+bool recorder_responds(struct recorder *recorder);
 
 enum recorder_notice_kind {
     RECORDER_NOTICE_RUN,     /* a run began, ended or changed its state */

@@ -15,18 +15,9 @@ uint64_t recorder_backlog(struct recorder *recorder)
     return backlog;
 }
 
-bool recorder_responds(struct recorder *recorder, int64_t within_ns)
+bool recorder_responds(struct recorder *recorder)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += within_ns / 1000000000;
-    until.tv_nsec += within_ns % 1000000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    if (pthread_mutex_clocklock(&recorder->mutex, CLOCK_MONOTONIC, &until) != 0)
+    if (pthread_mutex_trylock(&recorder->mutex) != 0)
         return false;
     pthread_mutex_unlock(&recorder->mutex);
     return true;
