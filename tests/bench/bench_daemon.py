@@ -47,7 +47,7 @@ print(f"exec to HTTP answering, with a new simulator and keeper: {statistics.med
 print(f"exec to HTTP answering, bench and keeper already there:  {statistics.median(warm):.1f} ms, aim <= 50 ms")
 with Daemon() as d:
     t = time.perf_counter()
-    code, out, err = cli("estop", "--run-dir", d.dir)
+    code, out, err = cli("estop", "--socket", os.path.join(d.dir, "nightbench.sock"))
     print(f"e-stop by the command line, exit {code}:              {(time.perf_counter() - t) * 1000:.1f} ms, aim <= 50 ms")
 with Daemon() as d:
     d.run("configs/campaigns/vad-smoke.json")
