@@ -4,6 +4,7 @@
  * nightbench-safe: switches a bench off, with nothing else running. It asks the keeper; where none is left it
  * opens the links itself, reads what is on, and switches that off in the order of the bench file. */
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "daemon/options.h"
 #include "instruments/keeper_client.h"
 
+enum { ASK_TRIES = 10, ASK_PAUSE_MS = 50 };
 enum { EXIT_MISSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 4 };
 
 static int usage(FILE *out, int status)
@@ -52,9 +54,15 @@ static int finish(int code, int missed, const struct error *err)
 static int off(const struct keeper_options *options, const char *folder, const char *estop_reason)
 {
     struct error err = { 0 };
-    int missed = 0;
-    int code = estop_reason ? keeper_client_estop(options->socket_path, estop_reason, &missed, &err)
+    int missed = 0, code = ERR_LINK;
+    /* A keeper that dies while it is asked leaves a successor, or nobody: ask again until it is clear which.
+     */
+    for (int i = 0; code == ERR_LINK && i < ASK_TRIES; i++) {
+        if (i > 0)
+            poll(NULL, 0, ASK_PAUSE_MS);
+        code = estop_reason ? keeper_client_estop(options->socket_path, estop_reason, &missed, &err)
                             : keeper_client_off(options->socket_path, &missed, &err);
+    }
     if (code != ERR_NO_ANSWER || !options->bench_path)
         return finish(code, missed, &err);
     log_notice("no keeper: opening the links of %s", options->bench_path);

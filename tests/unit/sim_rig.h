@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
@@ -80,6 +82,28 @@ static inline int sim_rig_request(struct sim_rig *rig, struct message *message, 
 }
 
 /* Waits in bench time. */
+/* Asks the simulator on its control socket, as any other process would: its loop has a thread of its own.
+ * kind: "silence", "truncate" ... 0 when it said ok. */
+static inline int sim_rig_fault(struct sim_rig *rig, const char *link, const char *kind, int count,
+                                double value)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char text[256];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/control.sock", rig->dir);
+    int length = snprintf(text, sizeof text,
+                          "{\"op\":\"fault\",\"link\":\"%s\",\"kind\":\"%s\",\"count\":%d,\"value\":%.17g}\n",
+                          link, kind, count, value);
+    bool ok = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+              write(fd, text, (size_t)length) == length;
+    ssize_t got = ok ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    return strstr(text, "\"ok\":true") != NULL ? 0 : -1;
+}
+
 static inline int sim_rig_wait(struct sim_rig *rig, double seconds)
 {
     return clock_sleep_until(rig->env.actor, clock_now(rig->env.clock) + (int64_t)(seconds * 1e9), -1);

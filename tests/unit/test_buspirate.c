@@ -152,11 +152,10 @@ static void a_transaction_left_open_is_filled(void **state)
 static void after_silence_it_goes_on(void **state)
 {
     struct sim_rig *rig = *state;
-    static const int KINDS[] = { SIM_FAULT_SILENCE, SIM_FAULT_TRUNCATE };
+    static const char *const KINDS[] = { "silence", "truncate" };
     assert_int_equal(one(rig, MESSAGE_SPI_DRIVE, 1, NULL), 0);
     for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++) {
-        struct sim_fault fault = { .kind = KINDS[i], .count = 1 };
-        sim_link_fault(sim_link_find(rig->loop, "bridge"), &fault);
+        assert_int_equal(sim_rig_fault(rig, "bridge", KINDS[i], 1, 0), 0);
         assert_int_equal(batch(rig, &READ_ID, 1, NULL), ERR_TIMEOUT);
         assert_int_equal(batch(rig, &READ_ID, 1, NULL), 0);
         assert_memory_equal(rig->payload, "\xc2\x20\x11", 3);

@@ -44,10 +44,9 @@ static int one(struct sim_rig *rig, int op, double value, struct message *ret, s
     return code;
 }
 
-static void fault(struct sim_rig *rig, int kind, int count, double value)
+static void fault(struct sim_rig *rig, const char *kind, int count, double value)
 {
-    struct sim_fault f = { .kind = kind, .count = count, .value = value };
-    sim_link_fault(sim_link_find(rig->loop, "psu"), &f);
+    assert_int_equal(sim_rig_fault(rig, "psu", kind, count, value), 0);
 }
 
 static void identity(void **state)
@@ -101,10 +100,10 @@ static void limits_are_kept(void **state)
 static void a_wrong_read_back_is_no_success(void **state)
 {
     struct sim_rig *rig = *state;
-    fault(rig, SIM_FAULT_WRONG, -1, 0);
+    fault(rig, "wrong", -1, 0);
     int code = one(rig, MESSAGE_SET_VOLTAGE, 4.56, NULL, NULL);
     assert_true(code == ERR_REFUSED || code == ERR_GARBAGE);
-    fault(rig, SIM_FAULT_NONE, 0, 0);
+    fault(rig, "none", 0, 0);
     assert_int_equal(rig->driver->resync(rig->state, NULL), 0);
     assert_int_equal(one(rig, MESSAGE_SET_VOLTAGE, 4.56, NULL, NULL), 0);
 }
@@ -112,7 +111,7 @@ static void a_wrong_read_back_is_no_success(void **state)
 static void silence_times_out_and_ends(void **state)
 {
     struct sim_rig *rig = *state;
-    fault(rig, SIM_FAULT_SILENCE, 1, 0);
+    fault(rig, "silence", 1, 0);
     assert_int_equal(one(rig, MESSAGE_STATE, 0, NULL, NULL), ERR_TIMEOUT);
     assert_int_equal(rig->driver->resync(rig->state, NULL), 0);
     assert_int_equal(one(rig, MESSAGE_STATE, 0, NULL, NULL), 0);
@@ -124,7 +123,7 @@ static void a_late_answer_is_not_the_next_one(void **state)
     struct message m;
     assert_int_equal(one(rig, MESSAGE_SET_VOLTAGE, 1.23, NULL, NULL), 0);
     assert_int_equal(one(rig, MESSAGE_SET_LIMIT, 4.56, NULL, NULL), 0);
-    fault(rig, SIM_FAULT_DELAY, 1, 0.55);
+    fault(rig, "delay", 1, 0.55);
     assert_int_equal(one(rig, MESSAGE_STATE, 0, NULL, NULL), ERR_TIMEOUT);
     assert_int_equal(rig->driver->resync(rig->state, NULL), 0);
     assert_int_equal(one(rig, MESSAGE_STATE, 0, &m, NULL), 0);
