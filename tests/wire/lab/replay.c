@@ -443,6 +443,7 @@ static int play(const struct script *s, int class, struct peer *peer)
     else
         failures = run_steps(rig, s, peer, NULL);
     sim_rig_stop(rig);
+    free(rig);
     lab_on_open(NULL, NULL);
     if (!failures && peer->at < peer->count) {
         fprintf(stderr, "%s: %zu lines of the log are left over\n", s->path, peer->count - peer->at);
