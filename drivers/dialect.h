@@ -3,7 +3,7 @@
  *
  * dialect: what one model of SCPI instrument wants to hear, what its channels can do and how well it
  * measures, as data in configs/instruments/NAME.json. Immutable after dialect_load.
- * docs/howto-add-instrument.md explains the file. */
+ * docs/howto-instrument.md explains the file. */
 #ifndef DRIVERS_DIALECT_H
 #define DRIVERS_DIALECT_H
 

@@ -43,7 +43,7 @@ static void every_file_passes(void **state)
     globfree(&files);
 }
 
-/* The row of docs/howto-add-instrument.md that names the file says what its "tested" says. */
+/* The row of docs/howto-instrument.md that names the file says what its "tested" says. */
 static void check_row(const char *docs, const char *path)
 {
     cJSON *root = NULL;
@@ -66,7 +66,7 @@ static void the_documents_say_what_is_proven(void **state)
     (void)state;
     char *docs = NULL;
     glob_t files;
-    assert_int_equal(text_read_file("docs/howto-add-instrument.md", 1 << 20, &docs, NULL, NULL), 0);
+    assert_int_equal(text_read_file("docs/howto-instrument.md", 1 << 20, &docs, NULL, NULL), 0);
     assert_int_equal(glob("configs/instruments/*.json", 0, NULL, &files), 0);
     assert_int_equal(glob("configs/instruments/modbus/*.json", GLOB_APPEND, NULL, &files), 0);
     for (size_t i = 0; i < files.gl_pathc; i++)
