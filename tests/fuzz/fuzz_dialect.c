@@ -5,7 +5,7 @@
  * one printable line, and its limits and uncertainties are numbers.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: drivers/dialect.c drivers/scpi_text.c
+ * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * seeds: configs/instruments
  * options: -max_len=16384 */
 #include "drivers/dialect.h"

@@ -7,8 +7,8 @@
  * the question that follows is still answered rightly.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c drivers/modbus.c
- * sources: drivers/modbus_link.c drivers/modbus_address.c drivers/modbus_map.c drivers/dialect.c
- * sources: drivers/scpi_text.c
+ * sources: drivers/modbus_link.c drivers/modbus_address.c drivers/modbus_map.c
+ * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * sources: drivers/sim/modbus_server.c tests/fuzz/fake_transport.c
  * options: -max_len=2048 */
 #include <math.h>

@@ -164,8 +164,8 @@ static void answers_are_checked(void **state)
     assert_true(told("", "'get_output' has 2 bits"));
     assert_true(told("/answers/get_mode", "40 is no number of a bit"));
     assert_true(told("/answers/measure_voltage/field", ""));
-    assert_true(told("/answers/measure_current", "one of \"field\" and \"bit\""));
-    assert_true(told("/answers/get_voltage", "one of \"field\" and \"bit\""));
+    assert_true(told("/answers/measure_current", "says where the number is"));
+    assert_true(told("/answers/get_voltage", "says where the number is"));
     assert_true(told("/answers/set_limit", "brings no number"));
     assert_true(told("/answers/identify", "brings no number"));
     assert_true(told("/answers/get_limt", ""));
