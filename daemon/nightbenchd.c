@@ -467,8 +467,15 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
         if (read(signal_fd, &info, sizeof info) != sizeof info)
             continue;
         if (info.ssi_signo == SIGUSR1) {
-            if (sched_estop(daemon->sched, "signal USR1", &err) != 0)
+            int code = sched_estop(daemon->sched, "signal USR1", &err);
+            struct command_audit entry = { .user = "signal",
+                                           .role = "admin",
+                                           .action = "SIGUSR1",
+                                           .status = code == 0 ? 202 : 500,
+                                           .subject = "" };
+            if (code != 0)
                 log_error("e-stop", &err);
+            audit_post(daemon->audit, &entry);
             continue;
         }
         log_notice("signal %u: powering down and ending", info.ssi_signo);

@@ -70,6 +70,16 @@ int query_trace(struct query *query, const char *run, const char *channel, int64
 int query_events(struct query *query, const char *run, int64_t after_id, int limit, cJSON **ret_json,
                  struct error *err);
 
+/* Commands of the audit log that fit; NULL, 0 and INT64_MAX leave a limit out. */
+struct query_audit {
+    const char *user;       /* exactly */
+    int64_t from_ns, to_ns; /* wall time, from <= t < to */
+    int64_t before_id;      /* only older entries than this one: the next page */
+};
+/* Newest first: [{"id","wall":ISO,"user","role","action","status":n,"subject"}]. */
+int query_audit_log(struct query *query, const struct query_audit *filter, int limit, cJSON **ret_json,
+                    struct error *err);
+
 /* Newest first:
  * [{"id","key","kind","chip","run","instrument_chain","coefficients":[],"raw":json|null,"validity_s",
  * "time_ns","wall":ISO,"parent":id|null}]. chip_serial NULL: every chip. */

@@ -207,6 +207,31 @@ int query_events(struct query *query, const char *run, int64_t after_id, int lim
     return query_give(stmt, code, list, ret_json, err);
 }
 
+int query_audit_log(struct query *query, const struct query_audit *filter, int limit, cJSON **ret_json,
+                    struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int code =
+        query_select(query, &stmt, err,
+                     "SELECT id, wall_ns, details FROM event WHERE kind = 'audit' AND id < ?1"
+                     " AND wall_ns >= ?2 AND wall_ns < ?3"
+                     " AND (?4 IS NULL OR json_extract(details, '$.user') = ?4) ORDER BY id DESC LIMIT ?5",
+                     "llltl", filter->before_id, filter->from_ns, filter->to_ns, filter->user,
+                     (int64_t)(limit < 0 || limit > QUERY_EVENTS_MAX ? QUERY_EVENTS_MAX : limit));
+
+    if (code != 0)
+        return code;
+    cJSON *list = cJSON_CreateArray();
+    while ((code = sql_step(stmt, err)) == 1) {
+        cJSON *item = query_parsed(sql_col_text(stmt, 2)); /* as daemon/audit.c has written it */
+
+        query_add_int(item, "id", stmt, 0);
+        query_add_wall(item, "wall", stmt, 1);
+        cJSON_AddItemToArray(list, item);
+    }
+    return query_give(stmt, code, list, ret_json, err);
+}
+
 int query_calibrations(struct query *query, const char *chip_serial, cJSON **ret_json, struct error *err)
 {
     static const char *const TEXTS[] = { "key", "kind", "chip", "run", "instrument_chain" };

@@ -51,6 +51,8 @@ static const struct web_route routes[] = {
       "Outputs off first" },
     { "POST", "/api/v1/clear", ROLE_OPERATOR, ROUTE_COMMAND, NULL, api_clear,
       "Ends a latched emergency stop or trip" },
+    { "GET", "/api/v1/audit", ROLE_ADMIN, 0, NAMES("user", "from", "to", "before", "limit"), api_audit,
+      "Commands with who gave them and what came of it, newest first" },
     { "GET", "/api/v1/tokens", ROLE_ADMIN, 0, NULL, api_tokens, "Who may ask, without any secret" },
     { "POST", "/api/v1/tokens", ROLE_ADMIN, ROUTE_COMMAND, NULL, api_token_add,
       "Makes a token, told this once" },

@@ -89,6 +89,7 @@ void call_reply_list(struct web_call *call, const char *name, cJSON *list);
 int api_health(struct web_call *call, struct error *err);            /* api_status.c */
 int api_status(struct web_call *call, struct error *err);            /* api_status.c */
 int api_metrics(struct web_call *call, struct error *err);           /* api_status.c */
+int api_audit(struct web_call *call, struct error *err);             /* api_audit.c */
 int api_tokens(struct web_call *call, struct error *err);            /* api_tokens.c */
 int api_token_add(struct web_call *call, struct error *err);         /* api_tokens.c */
 int api_token_revoke(struct web_call *call, struct error *err);      /* api_tokens.c */

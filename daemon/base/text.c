@@ -176,6 +176,44 @@ char *text_time(int64_t wall_ns, char *out, size_t size)
     return out;
 }
 
+/* ".123Z" to nanoseconds; false when anything else is there. */
+static bool parse_fraction(const char *text, int64_t *ret_ns)
+{
+    int64_t ns = 0, unit = 100000000;
+
+    if (*text == '.') {
+        text++;
+        if (*text < '0' || *text > '9')
+            return false;
+        for (; *text >= '0' && *text <= '9'; text++, unit /= 10)
+            ns += (*text - '0') * unit; /* what is finer than a nanosecond is worth nothing */
+    }
+    text += *text == 'Z';
+    *ret_ns = ns;
+    return *text == '\0';
+}
+
+bool text_parse_time(const char *text, int64_t *ret_wall_ns)
+{
+    static const char *const forms[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+    enum { FORMS = sizeof forms / sizeof forms[0] };
+
+    for (int i = 0; i < FORMS; i++) {
+        struct tm tm = { 0 }, again;
+        int64_t ns = 0;
+        const char *rest = strptime(text, forms[i], &tm);
+        if (rest == NULL || (i > 0 && rest[rest[0] == 'Z'] != '\0') || (i == 0 && !parse_fraction(rest, &ns)))
+            continue;
+        again = tm;
+        time_t seconds = timegm(&again);
+        if (again.tm_mday != tm.tm_mday || seconds < 0 || tm.tm_year > 300)
+            return false; /* February 30 */
+        *ret_wall_ns = (int64_t)seconds * 1000000000 + ns;
+        return true;
+    }
+    return false;
+}
+
 /* Reads until end of file; one byte above max tells a file that is too long from one that just fits. */
 static int read_all(int fd, const char *path, size_t max, char **ret_text, size_t *ret_length,
                     struct error *err)

@@ -27,6 +27,9 @@ char *text_number(double value, char *out, size_t size);
 void text_ulid(char out[ULID_TEXT]);
 /* UTC "2026-01-31T18:00:00.123Z" from wall nanoseconds. */
 char *text_time(int64_t wall_ns, char *out, size_t size);
+/* UTC "2026-01-31", "2026-01-31T18:00", "2026-01-31T18:00:00" or with parts of a second, with or without "Z",
+ * to wall nanoseconds. False when it is none of these. */
+bool text_parse_time(const char *text, int64_t *ret_wall_ns);
 /* Reads a whole file (found by text_find_file), at most max bytes, NUL-terminated; malloc'ed: free(). */
 int text_read_file(const char *path, size_t max, char **ret_text, size_t *ret_length, struct error *err);
 /* Writes a file whole: temporary file beside it, fsync, rename. */

@@ -60,6 +60,8 @@ const struct args_command client_commands[] = {
     { "estop", "", 0, 0, ARGS_JSON | ARGS_WHERE, "outputs off first, by the keeper itself", do_estop },
     { "clear", "REASON", 1, 1, ARGS_JSON | ARGS_WHERE, "end a latched stop or trip; the reason is recorded",
       do_clear },
+    { "audit", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_DB | ARGS_AUDIT,
+      "who commanded what, and what came of it; newest first", do_audit },
     { "token", "add NAME | list | revoke NAME", 1, 2, ARGS_JSON | ARGS_WHERE | ARGS_ROLE | ARGS_DAYS,
       "who may ask over TCP, as what", do_token },
     { "login", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_ROLE, "an address that signs a browser in, once",

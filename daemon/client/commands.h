@@ -21,7 +21,7 @@ int commands_start_body(const struct args *args, struct strbuf *ret, struct erro
 int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
                    struct error *err);
 
-/* Commands with a file of their own: check.c, instrument.c, run.c, control.c, read.c, token.c. */
+/* Commands with a file of their own: check.c, instrument.c, run.c, control.c, read.c, audit.c, token.c. */
 int do_check(const struct args *args);
 int do_plan(const struct args *args);
 int do_scan(const struct args *args);
@@ -41,6 +41,7 @@ int do_show(const struct args *args);
 int do_export(const struct args *args);
 int do_compare(const struct args *args);
 int do_backup(const struct args *args);
+int do_audit(const struct args *args);
 int do_token(const struct args *args);
 int do_login(const struct args *args);
 

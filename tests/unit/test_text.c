@@ -71,6 +71,41 @@ static void durations_bytes_times(void **state)
     assert_string_equal(text_time(-1000000000, out, sizeof out), "1969-12-31T23:59:59.000Z");
 }
 
+static void times_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+    } good[] = {
+        { "2026-01-31", 1769817600000000000 },
+        { "2026-01-31Z", 1769817600000000000 },
+        { "2026-01-31T18:00", 1769882400000000000 },
+        { "2026-01-31T18:00:00Z", 1769882400000000000 },
+        { "2026-01-31T18:00:00.123456789Z", 1769882400123456789 },
+        { "2028-02-29T23:59:59.5", 1835481599500000000 },
+    };
+    static const char *const bad[] = { "",
+                                       "yesterday",
+                                       "2026-02-29",
+                                       "2026-13-01",
+                                       "2026-01-31T18:00:00.",
+                                       "2026-01-31T18:00:00+01:00",
+                                       "2026-01-31 ",
+                                       "2026-01-31T25:00",
+                                       "1969-12-31" };
+    int64_t ns = 7;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_true(text_parse_time(good[i].text, &ns));
+        assert_int_equal(ns, good[i].ns);
+    }
+    ns = 7;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(text_parse_time(bad[i], &ns));
+    assert_int_equal(ns, 7);
+}
+
 static void escapes(void **state)
 {
     char out[64], small[12];
@@ -174,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engineering),
+        cmocka_unit_test(times_read),
         cmocka_unit_test(durations_bytes_times),
         cmocka_unit_test(escapes),
         cmocka_unit_test(numbers_read_back_equal),
