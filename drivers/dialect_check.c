@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "drivers/dialect.h"
+#include "instruments/bench.h"
 
 static bool has(const struct dialect *d, int command)
 {
@@ -61,11 +62,14 @@ void dialect_check(const struct json_at *root, const struct dialect *d)
         json_problem(root, "", "'select' has no {ch}");
     static const int PAIRS[][2] = {
         { DIALECT_SET_OVP, DIALECT_GET_OVP },      { DIALECT_OCP_ON, DIALECT_OCP_OFF },
-        { DIALECT_OCP_ON, DIALECT_GET_OCP },       { DIALECT_CLEAR_TRIP, DIALECT_GET_TRIP },
-        { DIALECT_SET_RANGE, DIALECT_AUTO_RANGE }, { DIALECT_OUTPUT_ON, DIALECT_OUTPUT_OFF },
-        { DIALECT_OUTPUT_ON, DIALECT_GET_OUTPUT }, { DIALECT_SET_RAMP, DIALECT_GET_RAMP },
-        { DIALECT_SET_SOAK, DIALECT_GET_SOAK },    { DIALECT_SET_WINDOW, DIALECT_GET_WINDOW }
+        { DIALECT_OCP_ON, DIALECT_GET_OCP },       { DIALECT_SET_RANGE, DIALECT_AUTO_RANGE },
+        { DIALECT_OUTPUT_ON, DIALECT_OUTPUT_OFF }, { DIALECT_OUTPUT_ON, DIALECT_GET_OUTPUT },
+        { DIALECT_SET_RAMP, DIALECT_GET_RAMP },    { DIALECT_SET_SOAK, DIALECT_GET_SOAK },
+        { DIALECT_SET_WINDOW, DIALECT_GET_WINDOW }
     };
+    if (has(d, DIALECT_CLEAR_TRIP) != has(d, DIALECT_GET_TRIP) &&
+        (has(d, DIALECT_CLEAR_TRIP) || d->class != CLASS_CHAMBER)) /* their alarms are cleared at the panel */
+        json_problem(root, "", "'clear_trip' and 'get_trip' come together: what is cleared is looked at");
     for (size_t i = 0; i < sizeof PAIRS / sizeof *PAIRS; i++) {
         if (!d->command[PAIRS[i][0]][0] != !d->command[PAIRS[i][1]][0])
             json_problem(root, "", "'%s' and '%s' come together: what is set is read back",

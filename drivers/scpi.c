@@ -11,7 +11,8 @@
 #include <string.h>
 
 #include "drivers/driver.h"
-#include "drivers/scpi_talk.h"
+#include "drivers/scpi_ask.h"
+#include "drivers/scpi_chamber.h"
 #include "instruments/bench.h"
 
 enum { RESYNC_ANSWERS_MAX = 8 };
@@ -303,71 +304,61 @@ static int do_configure(struct scpi *s, const struct dialect_channel *ch, struct
     return 0;
 }
 
-/* "vendor,model,serial,firmware[,more]" to four texts, each with its NUL. */
-static int do_identify(const struct scpi *s, struct message *m, uint8_t *payload, size_t room,
-                       struct error *err)
-{
-    size_t n = strlen(s->identity) + 1;
-    if (n + 4 > room)
-        return error_set(err, ERR_INTERNAL, "no room for an identity");
-    memset(payload, 0, n + 4);
-    int field = 0;
-    size_t out = 0;
-    bool started = false;
-    for (size_t i = 0; i + 1 < n; i++) {
-        char c = s->identity[i];
-        if (c == ',' && field < 3) {
-            payload[out++] = '\0';
-            field++;
-            started = false;
-        } else if (started || c != ' ') {
-            payload[out++] = (uint8_t)c;
-            started = true;
-        }
-    }
-    for (; field < 4; field++)
-        payload[out++] = '\0';
-    m->payload_length = (uint32_t)out;
-    return 0;
-}
-
+/* Nobody knows what a raw setting has changed. */
 static int do_query(struct scpi *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
-    char text[SCPI_MESSAGE_MAX];
-    if (m->payload_length >= sizeof text)
-        return error_set(err, ERR_RANGE, "command is longer than %zu bytes", sizeof text - 1);
-    memcpy(text, payload, m->payload_length);
-    text[m->payload_length] = '\0';
-    if (strpbrk(text, "\r\n"))
-        return error_set(err, ERR_INVALID, "a raw command is one line");
-    if (!strchr(text, '?')) {
-        int code = scpi_talk_set(&s->talk, text, err);
-        s->prepared = 0; /* nobody knows what it has changed */
+    bool changed = false;
+    int code = scpi_ask_query(&s->talk, m, payload, room, &changed, err);
+    if (changed) {
+        s->prepared = 0;
         s->range_v = s->nplc = NAN;
-        if (!code)
-            m->payload_length = 0;
-        return code;
     }
-    int code = scpi_talk_query(&s->talk, text, s->talk.dialect->timeout_s, err);
-    if (code)
-        return code;
-    if (s->talk.link.answer_length > room)
-        return error_set(err, ERR_FULL, "answer of %zu bytes is longer than %zu", s->talk.link.answer_length,
-                         room);
-    memcpy(payload, s->talk.link.answer, s->talk.link.answer_length);
-    m->payload_length = (uint32_t)s->talk.link.answer_length;
-    return 0;
+    return code;
+}
+
+/* Chambers that cannot be switched have nothing to switch off: their set point is all they have. */
+static int serve_chamber(struct scpi *s, const struct dialect_channel *ch, struct message *m,
+                         struct error *err)
+{
+    bool switches = scpi_talk_has(&s->talk, DIALECT_OUTPUT_OFF);
+    int code;
+    switch (m->op) {
+    case MESSAGE_SET_TEMPERATURE:
+        code = prepare(s, m->channel, err);
+        return code ? code : scpi_chamber_set(&s->talk, ch, m, err);
+    case MESSAGE_CHAMBER_SETUP:
+        code = prepare(s, m->channel, err);
+        return code ? code : scpi_chamber_setup(&s->talk, m, err);
+    case MESSAGE_STATE:
+        return scpi_chamber_state(&s->talk, ch, m, err);
+    case MESSAGE_MEASURE:
+        if (m->value[0] == QUANTITY_TEMPERATURE)
+            return scpi_chamber_measure(&s->talk, ch, m, err);
+        return error_set(err, ERR_UNSUPPORTED, "a chamber measures temperature only");
+    case MESSAGE_CLEAR_TRIP:
+        return scpi_talk_set_value(&s->talk, DIALECT_CLEAR_TRIP, m->channel, 0, 0, err);
+    case MESSAGE_OUTPUT:
+        return do_output(s, m, err);
+    case MESSAGE_SAFE_OFF:
+        if (switches)
+            return do_safe_off(s, m, err);
+        return error_set(err, ERR_UNSUPPORTED, "%s has no switch", s->talk.dialect->name);
+    default:
+        return error_set(err, ERR_UNSUPPORTED, "a chamber does not serve operation %u", m->op);
+    }
 }
 
 static int serve(struct scpi *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
     if (m->op == MESSAGE_IDENTIFY)
-        return do_identify(s, m, payload, room, err);
+        return scpi_ask_identity(s->talk.dialect, s->identity, m, payload, room, err);
     if (m->op == MESSAGE_QUERY)
         return do_query(s, m, payload, room, err);
     const struct dialect_channel *ch = dialect_channel(s->talk.dialect, m->channel);
     if (!ch)
         return error_set(err, ERR_INVALID, "%s has no channel %d", s->talk.dialect->name, m->channel);
+    if (s->talk.dialect->class == CLASS_CHAMBER)
+        return serve_chamber(s, ch, m, err);
     switch (m->op) {
     case MESSAGE_SET_VOLTAGE:
         return set_in_span(s, DIALECT_SET_VOLTAGE, m->channel, &ch->voltage, m->value[0], err);
@@ -442,6 +433,17 @@ static void scpi_close(void *state)
     free(s);
 }
 
+static int open_link(struct scpi_link *link, const struct driver_config *config,
+                     const struct transport_env *env, const struct dialect *dialect, struct error *err)
+{
+    int code = scpi_link_open(link, env, config->name, config->resource, err);
+    if (!code) {
+        link->crlf = dialect->crlf;
+        link->pause_s = dialect->pause_s;
+    }
+    return code;
+}
+
 static int scpi_open(struct driver_config *config, const struct transport_env *env, void **ret_state,
                      struct error *err)
 {
@@ -453,7 +455,7 @@ static int scpi_open(struct driver_config *config, const struct transport_env *e
     int64_t start_ns = clock_now(env->clock);
     int code = dialect_load(config->dialect_path, &s->talk.dialect, NULL, err);
     if (!code)
-        code = scpi_link_open(&s->talk.link, env, config->name, config->resource, err);
+        code = open_link(&s->talk.link, config, env, s->talk.dialect, err);
     if (!code)
         code = scpi_talk_query(&s->talk, s->talk.dialect->command[DIALECT_IDENTIFY],
                                s->talk.dialect->timeout_s, err);
@@ -497,7 +499,7 @@ static int scpi_off_unheard(struct driver_config *config, const struct transport
     int code = dialect_load(config->dialect_path, &dialect, NULL, err);
     if (code)
         return code;
-    code = scpi_link_open(&link, env, config->name, config->resource, err);
+    code = open_link(&link, config, env, dialect, err);
     if (!code) {
         code = send_off(&link, dialect, channel, err);
         if (!code) /* some forget what a host leaves behind */
@@ -520,14 +522,16 @@ static int scpi_describe(const struct driver_config *config, struct driver_descr
         return error_set(err, ERR_INVALID, "dialect %s is of another class than the bench file says",
                          config->dialect_path);
     }
-    *ret =
-        (struct driver_description){ .channel_count = d->channel_count, .energises = d->class != CLASS_DMM };
+    *ret = (struct driver_description){ .channel_count = d->channel_count,
+                                        .energises = d->class == CLASS_PSU || d->class == CLASS_SMU };
     snprintf(ret->vendor, sizeof ret->vendor, "%s", d->vendor);
     for (int i = 0; i < d->channel_count; i++) {
         const struct dialect_channel *ch = &d->channel[i];
         ret->channel[i] = (struct bench_channel){
             .number = ch->number,
             .can_source = ch->can_source,
+            .temp_min_c = ch->temperature.min,
+            .temp_max_c = ch->temperature.max,
             .volt_min_v = ch->can_source ? ch->voltage.min : NAN,
             .volt_max_v = ch->can_source ? ch->voltage.max : NAN,
             .volt_step_v = ch->can_source ? ch->voltage.step : NAN,
@@ -543,7 +547,7 @@ static int scpi_describe(const struct driver_config *config, struct driver_descr
 
 const struct driver driver_scpi = {
     .name = "scpi",
-    .classes = 1u << CLASS_PSU | 1u << CLASS_SMU | 1u << CLASS_DMM,
+    .classes = 1u << CLASS_PSU | 1u << CLASS_SMU | 1u << CLASS_DMM | 1u << CLASS_CHAMBER,
     .takes_dialect = true,
     .describe = scpi_describe,
     .open = scpi_open,

@@ -83,13 +83,34 @@ static int64_t deadline(const struct scpi_link *link, double timeout_s)
     return clock_now(link->env->clock) + (int64_t)(timeout_s * 1e9);
 }
 
+void scpi_link_rest(struct scpi_link *link, double seconds)
+{
+    int64_t until_ns = deadline(link, seconds);
+    if (seconds > 0 && until_ns > link->not_before)
+        link->not_before = until_ns;
+}
+
+/* Some makes lose what comes too soon after the last exchange. */
+static int wait_for_peer(const struct scpi_link *link, struct error *err)
+{
+    if (link->not_before == 0 || clock_now(link->env->clock) >= link->not_before)
+        return 0;
+    int code = clock_sleep_until(link->env->actor, link->not_before, link->env->cut_fd);
+    return code ? error_set(err, code, "pause between commands") : 0;
+}
+
 int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err)
 {
-    char line[SCPI_MESSAGE_MAX + 2];
-    int n = snprintf(line, sizeof line, "%s\n", text);
+    char line[SCPI_MESSAGE_MAX + 3];
+    int n = snprintf(line, sizeof line, "%s%s", text, link->crlf ? "\r\n" : "\n");
     if (n > SCPI_MESSAGE_MAX)
         return error_set(err, ERR_RANGE, "message of %d bytes is longer than %d", n, SCPI_MESSAGE_MAX);
-    return transport_write(link->transport, line, (size_t)n, deadline(link, timeout_s), err);
+    int code = wait_for_peer(link, err);
+    if (!code)
+        code = transport_write(link->transport, line, (size_t)n, deadline(link, timeout_s), err);
+    if (!code)
+        scpi_link_rest(link, link->pause_s);
+    return code;
 }
 
 /* The answer ends at `end`, its line feed included. */
@@ -115,6 +136,7 @@ int scpi_link_receive(struct scpi_link *link, double timeout_s, struct error *er
         while (seen < have) {
             if (scpi_framer_take(&framer, link->answer[seen++])) {
                 finish(link, seen, have);
+                scpi_link_rest(link, link->pause_s);
                 return 0;
             }
         }

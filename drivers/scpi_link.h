@@ -27,11 +27,16 @@ struct scpi_link {
     size_t answer_length;
     char *rest; /* what came behind the end of the last answer */
     size_t rest_length;
+    bool crlf;          /* messages end with CR LF */
+    double pause_s;     /* from the end of an exchange to the next message */
+    int64_t not_before; /* bench time of the next message, at the earliest */
 };
 
 int scpi_link_open(struct scpi_link *link, const struct transport_env *env, const char *name,
                    const char *resource, struct error *err);
 void scpi_link_close(struct scpi_link *link);
+/* The next message goes out this much later, at the earliest. */
+void scpi_link_rest(struct scpi_link *link, double seconds);
 /* Sends text and its line feed in one write. */
 int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err);
 /* Reads one answer into link->answer; what came behind it is kept for the next call. */

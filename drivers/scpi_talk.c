@@ -25,6 +25,8 @@ int scpi_talk_errors(struct scpi_talk *s, const char *first_text, struct error *
 {
     char message[160] = "";
     int first = 0;
+    if (!scpi_talk_has(s, DIALECT_ERROR))
+        return 0; /* there is no queue: what is set is read back */
     for (int i = 0; i < ERRORS_MAX; i++) {
         if (i > 0 || !first_text) {
             int code =
@@ -50,18 +52,27 @@ int scpi_talk_errors(struct scpi_talk *s, const char *first_text, struct error *
     return error_set(err, range ? ERR_RANGE : ERR_REFUSED, "the instrument reports %d %s", first, message);
 }
 
-/* A setting. An instrument that stops parsing at the mistake never answers the joined question: then it is
- * asked alone. */
-int scpi_talk_set(struct scpi_talk *s, const char *text, struct error *err)
+/* Makes that answer every setting: "OK:TEMP,S85.0", "NA:DATA OUT OF RANGE". */
+static int set_acknowledged(struct scpi_talk *s, const char *text, struct error *err)
+{
+    const struct dialect *d = s->dialect;
+    int code = scpi_link_query(&s->link, text, d->timeout_s, err);
+    if (code)
+        return code;
+    if (strncmp(s->link.answer, d->good, strlen(d->good)) == 0)
+        return 0;
+    bool refused = d->bad[0] && strncmp(s->link.answer, d->bad, strlen(d->bad)) == 0;
+    return error_set(err, refused ? ERR_REFUSED : ERR_GARBAGE,
+                     refused ? "the instrument answers '%.60s'" : "'%.60s' is no answer to a setting",
+                     s->link.answer);
+}
+
+/* An instrument that stops parsing at the mistake never answers the joined question: then it is asked alone.
+ */
+static int set_joined(struct scpi_talk *s, const char *text, struct error *err)
 {
     const char *ask = s->dialect->command[DIALECT_ERROR];
     double timeout_s = s->dialect->timeout_s;
-    snprintf(s->command, sizeof s->command, "%s", text);
-    transport_flush(s->link.transport);
-    if (!s->dialect->joins) {
-        int code = scpi_link_send(&s->link, text, timeout_s, err);
-        return code ? code : scpi_talk_errors(s, NULL, err);
-    }
     char joined[SCPI_MESSAGE_MAX];
     snprintf(joined, sizeof joined, "%s;:%s", text, ask);
     int code = scpi_link_query(&s->link, joined, timeout_s, err);
@@ -77,6 +88,22 @@ int scpi_talk_set(struct scpi_talk *s, const char *text, struct error *err)
         return alone;
     }
     return code;
+}
+
+int scpi_talk_set(struct scpi_talk *s, const char *text, struct error *err)
+{
+    const struct dialect *d = s->dialect;
+    int code;
+    snprintf(s->command, sizeof s->command, "%s", text);
+    transport_flush(s->link.transport);
+    if (d->good[0])
+        code = set_acknowledged(s, text, err);
+    else if (d->joins && scpi_talk_has(s, DIALECT_ERROR))
+        code = set_joined(s, text, err);
+    else
+        code = scpi_link_send(&s->link, text, d->timeout_s, err);
+    scpi_link_rest(&s->link, d->pause_after_set_s);
+    return code || d->joins || d->good[0] ? code : scpi_talk_errors(s, NULL, err);
 }
 
 bool scpi_talk_has(const struct scpi_talk *s, int command)
@@ -133,6 +160,10 @@ static int take_number(const struct scpi_talk *s, int command, int channel, char
 {
     char shown[80];
     snprintf(shown, sizeof shown, "%.79s", text);
+    const char *bad = s->dialect->bad;
+    if (bad[0] && strncmp(text, bad, strlen(bad)) == 0)
+        return error_set(err, ERR_REFUSED, "the instrument answers '%s' to %s", shown,
+                         dialect_command_name(command));
     if (dialect_take(s->dialect, command, channel, text, ret))
         return 0;
     return error_set(err, ERR_GARBAGE, "'%s' is no answer to %s", shown, dialect_command_name(command));

@@ -30,6 +30,13 @@ enum message_op {
     MESSAGE_SPI_DRIVE, /* value[0] 0/1 */
     MESSAGE_SET_TEMPERATURE, /* value[0] Celsius; answer: value[0] the set point read back. A chamber answers
                               * STATE with value[0] set point, value[1] measured, flag TRIPPED: its fault */
+    MESSAGE_CHAMBER_SETUP,   /* value[0] ramp in kelvin per minute, [1] window in kelvin, [2] soak in seconds;
+                              * NAN   leaves one as it is. Read back */
+    MESSAGE_LOG_START, /* value[0] quantity, [1] seconds a value; answer: [1] in force. The instrument keeps
+                        * values by itself from here on; time_ns says when it began */
+    MESSAGE_LOG_READ,  /* answer: payload: `count` doubles that were not read yet; value[0] index of the first
+                        */
+    MESSAGE_LOG_STOP,
     MESSAGE_SAFE_OFF, /* output off, or SPI pins released; value[0] 1 when the read back still says on */
     MESSAGE_PORT_COUNT,
 
@@ -45,7 +52,13 @@ enum message_op {
     MESSAGE_KEEPER_END
 };
 
-enum message_flag { MESSAGE_ON = 1 << 0, MESSAGE_LIMITING = 1 << 1, MESSAGE_TRIPPED = 1 << 2 };
+enum message_flag {
+    MESSAGE_ON = 1 << 0,
+    MESSAGE_LIMITING = 1 << 1,
+    MESSAGE_TRIPPED = 1 << 2,
+    MESSAGE_SETTLED = 1 << 3,  /* a chamber says that it is at temperature */
+    MESSAGE_UNSETTLED = 1 << 4 /* it says that it is not; neither: it does not say */
+};
 
 enum {
     MESSAGE_MAGIC = 0x4e42,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "drivers/sim/modbus_server.h"
+#include "drivers/sim/sim_air.h"
 #include "drivers/sim/sim_models.h"
 
 enum {
@@ -24,58 +25,32 @@ enum {
     REGISTERS = 256,
     MODEL_CODE = 0x3216
 };
-#define ROOM_C  25.0
-#define TICK_S  0.25
-#define TAU_S   40.0 /* a small chamber [K]; option "tau_s" */
-#define THERE_C 0.01
-#define MIN_C   -100.0
-#define MAX_C   400.0
+#define TAU_S 40.0 /* a small chamber [K]; option "tau_s" */
+#define MIN_C -100.0
+#define MAX_C 400.0
 
 struct oven {
     struct modbus_server server; /* first */
-    struct world *world;
-    const char *name;
-    double set_c, air_c, tau_s;
+    struct sim_air air;
     uint16_t float_high; /* half of a float that waits for its other half */
-    uint64_t timer;      /* 0: the air is at rest */
 };
-
-/* First order, exactly, tick by tick; at rest there is no timer, so that virtual time can stand still. */
-static void on_tick(void *context, int64_t now_ns)
-{
-    struct oven *oven = context;
-    double left_c = (oven->set_c - oven->air_c) * exp(-TICK_S / oven->tau_s);
-    bool there = fabs(left_c) < THERE_C;
-    oven->air_c = there ? oven->set_c : oven->set_c - left_c;
-    world_set_ambient(oven->world, oven->air_c);
-    oven->timer = there ? 0 : sim_at(oven->server.loop, now_ns + (int64_t)(TICK_S * 1e9), on_tick, oven);
-}
-
-static void set_point(struct oven *oven, double celsius)
-{
-    oven->set_c = celsius;
-    world_log(oven->world, "temperature", oven->name, 1, celsius);
-    if (!oven->timer && oven->set_c != oven->air_c)
-        oven->timer =
-            sim_at(oven->server.loop, sim_now(oven->server.loop) + (int64_t)(TICK_S * 1e9), on_tick, oven);
-}
 
 static bool value_of(const struct oven *oven, int address, double *ret_value)
 {
     switch (address) {
     case PV:
-        *ret_value = oven->air_c;
+        *ret_value = oven->air.air_c;
         return true;
     case TARGET:
     case WORKING:
     case SP1:
-        *ret_value = oven->set_c;
+        *ret_value = oven->air.set_c;
         return true;
     case OUTPUT:
-        *ret_value = fmin(fmax((oven->set_c - oven->air_c) * 10, -100), 100);
+        *ret_value = fmin(fmax((oven->air.set_c - oven->air.air_c) * 10, -100), 100);
         return true;
     case SP2:
-        *ret_value = ROOM_C;
+        *ret_value = SIM_AIR_ROOM_C;
         return true;
     default:
         return false;
@@ -124,7 +99,7 @@ static int write_mirror(struct oven *oven, int address, uint16_t value)
     memcpy(&narrow, &bits, sizeof narrow);
     if (!(narrow >= MIN_C && narrow <= MAX_C))
         return MODBUS_ILLEGAL_VALUE;
-    set_point(oven, narrow);
+    sim_air_set(&oven->air, narrow);
     return 0;
 }
 
@@ -139,7 +114,7 @@ static int on_write(void *device, int unit, int address, uint16_t value)
         return MODBUS_ILLEGAL_ADDRESS;
     if (celsius < MIN_C || celsius > MAX_C)
         return MODBUS_ILLEGAL_VALUE;
-    set_point(oven, celsius);
+    sim_air_set(&oven->air, celsius);
     return 0;
 }
 
@@ -156,18 +131,12 @@ static const struct modbus_server_model SERVER = {
 
 static int open_eurotherm(const struct sim_device_setup *setup, void **ret_device, struct error *err)
 {
-    struct json_problems problems = { 0 };
-    struct json_at at = json_root(setup->options, &problems);
     struct oven *oven = calloc(1, sizeof *oven);
     if (!oven)
         return error_set(err, ERR_MEMORY, "%s", setup->name);
     int code = modbus_server_init(&oven->server, &SERVER, setup, err);
-    oven->world = setup->world;
-    oven->name = setup->name;
-    oven->tau_s = json_double(&at, "tau_s", false, 0.1, 3600, TAU_S);
-    oven->set_c = oven->air_c = ROOM_C;
     if (!code)
-        code = json_problems_error(&problems, setup->name, err);
+        code = sim_air_init(&oven->air, setup, TAU_S, err);
     if (!code && oven->server.units != 1)
         code = error_set(err, ERR_INVALID, "%s: one chamber has one controller", setup->name);
     if (code) {
@@ -183,7 +152,7 @@ static void close_eurotherm(void *device)
     struct oven *oven = device;
     if (!oven)
         return;
-    sim_cancel(oven->server.loop, oven->timer);
+    sim_air_fini(&oven->air);
     free(oven);
 }
 
