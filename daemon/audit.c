@@ -14,7 +14,7 @@
 #include "daemon/base/log.h"
 
 struct entry {
-    char user[48], role[16], action[96], subject[96];
+    char user[48], role[16], action[96], subject[160];
     int status;
     int64_t time_ns, wall_ns;
 };

@@ -31,7 +31,7 @@ struct command_start {
 struct command_audit {
     const char *user, *role, *action; /* "ci", "operator", "POST /api/v1/runs" */
     int status;                       /* HTTP status of the answer */
-    const char *subject;              /* what came of it: "/api/v1/runs/ULID", or "" */
+    const char *subject;              /* what came of it: "/api/v1/runs/ULID", why it was refused, or "" */
 };
 
 struct command {

@@ -338,8 +338,17 @@ static int run_init(struct daemon *d, struct error *err)
     int code = sched_resume_interrupted(d->sched, ulid, &why);
     if (code == 0)
         log_notice("going on with run %s, which was interrupted", ulid);
-    else if (code != ERR_NOT_FOUND)
-        log_error("an interrupted run cannot go on", &why);
+    else if (code != ERR_NOT_FOUND) {
+        struct record_event event = { .kind = "resume",
+                                      .text = error_prefix(&why, "an interrupted run cannot go on") != 0
+                                                  ? why.message
+                                                  : "",
+                                      .time_ns = clock_now(d->clock),
+                                      .wall_ns = clock_wall_now() };
+        log_error("resume", &why);
+        if (recorder_sink(d->recorder)->event(recorder_sink(d->recorder)->context, &event, &why) != 0)
+            log_error("record of that", &why);
+    }
     return 0;
 }
 

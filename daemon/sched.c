@@ -66,14 +66,24 @@ static void on_progress(void *context, const struct run_progress *progress)
     events_post(sched->setup.events, progress->cell >= 0 ? "point" : new_state ? "state" : "progress", json);
 }
 
-static int execute(struct sched *sched, struct clock_actor *actor, struct run_result *ret_result,
-                   struct error *err)
+/* A run that was accepted and cannot start leaves a record all the same, with the reason. */
+static int not_started(const struct run_context *context, const struct error *why)
+{
+    struct error err = { .code = 0 };
+
+    if (run_record_failure(context, why, &err) != 0)
+        log_error("record of a run that could not start", &err);
+    return why->code;
+}
+
+static int execute(struct sched *sched, struct run_result *ret_result, struct error *err)
 {
     const struct sched_setup *setup = &sched->setup;
+    struct clock_actor *actor = NULL;
     struct bench_client *client = NULL;
     bool on_bench = sched->job.backend != CAMPAIGN_REFERENCE;
-    int code;
 
+    int code = clock_actor_open(setup->clock, "runner", CLOCK_RANK_RUNNER, &actor, err);
     struct run_context context = {
         .plan = sched->job.plan,
         .bench_file = sched->job.bench_file,
@@ -98,24 +108,24 @@ static int execute(struct sched *sched, struct clock_actor *actor, struct run_re
         .history = sched->resume != NULL ? &sched->resume->history : NULL,
     };
 
-    if (on_bench) {
+    if (code != 0)
+        return not_started(&context, err);
+    if (on_bench)
         code = bench_client_open(setup->bench, actor, &client, err);
-        if (code != 0) {
-            struct error record_err = { .code = 0 };
-            if (run_record_failure(&context, err, &record_err) != 0)
-                log_error("record of a run that could not start", &record_err);
-            return code;
-        }
-        context.client = client;
-        pthread_mutex_lock(&sched->lock);
-        sched->client = client;
-        pthread_mutex_unlock(&sched->lock);
+    if (code != 0) {
+        clock_actor_close(actor);
+        return not_started(&context, err);
     }
+    context.client = client;
+    pthread_mutex_lock(&sched->lock);
+    sched->client = client;
+    pthread_mutex_unlock(&sched->lock);
     code = run_execute(&context, ret_result, err);
     pthread_mutex_lock(&sched->lock);
     sched->client = NULL;
     pthread_mutex_unlock(&sched->lock);
     bench_client_close(client);
+    clock_actor_close(actor);
     return code;
 }
 
@@ -123,13 +133,9 @@ static void run_one(struct sched *sched)
 {
     struct run_result result = { .state = "failed", .safe = false };
     struct error err = { .code = 0 };
-    struct clock_actor *actor = NULL;
     char json[256];
 
-    int code = clock_actor_open(sched->setup.clock, "runner", CLOCK_RANK_RUNNER, &actor, &err);
-    if (code == 0)
-        code = execute(sched, actor, &result, &err);
-    clock_actor_close(actor);
+    int code = execute(sched, &result, &err);
     if (code != 0)
         log_error("run ended", &err);
 

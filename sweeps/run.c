@@ -285,7 +285,9 @@ static const char *state_of(const struct run *run, int code, const struct error 
         return "interrupted";
     if (code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
-    if (code < 0 && code != ERR_CANCELLED)
+    /* What an abort has cut short is no failure: a call of the bench, or the wait for room on a full disk. */
+    bool cut = code == ERR_CANCELLED || (code == ERR_FULL && command >= RUN_ABORT);
+    if (code < 0 && !cut)
         return "failed";
     static const char *const ends[] = { [RUN_GO] = "done",
                                         [RUN_STOP] = "stopped",
@@ -332,8 +334,9 @@ static int finish(struct run *run, int code, struct error *err)
                                 runner_now(run), &end_err);
     if (rc == 0)
         rc = run->sink->ack(run->sink->context, &end_err);
-    if (code == 0 && rc < 0) {
-        code = rc;
+    if (code == 0 && rc < 0) { /* what is not on disk is not done */
+        result->code = code = rc;
+        snprintf(result->state, sizeof result->state, "%s", state_of(run, code, &end_err));
         if (err != NULL)
             *err = end_err;
     }

@@ -118,7 +118,8 @@ static void audit(const struct exchange *exchange)
                                    .role = who->role == ROLE_PUBLIC ? "" : AUTH_ROLES[who->role - 1],
                                    .action = action,
                                    .status = exchange->reply.status,
-                                   .subject = exchange->reply.location };
+                                   .subject = exchange->reply.location[0] != '\0' ? exchange->reply.location
+                                                                                  : exchange->reply.why };
     command->audit(command->context, &entry);
 }
 

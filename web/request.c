@@ -197,6 +197,7 @@ void reply_problem(struct web_reply *reply, int status, const char *code, const 
     char *body = tree != NULL ? json_print(tree, false) : NULL;
     cJSON_Delete(tree);
     reply_text(reply, status, "application/problem+json", body);
+    snprintf(reply->why, sizeof reply->why, "%s", detail);
 }
 
 int reply_status_of(int code)

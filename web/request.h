@@ -20,6 +20,7 @@ enum {
     WEB_PARAMETERS_MAX = 16, /* query parameters */
     WEB_VALUE_MAX = 256,     /* one decoded query parameter value */
     WEB_LOCATION_MAX = 96,
+    WEB_WHY_MAX = 160,
     WEB_COOKIE_MAX = 224,
     WEB_KEY_MAX = 64 /* Idempotency-Key */
 };
@@ -52,6 +53,7 @@ struct web_reply {
     bool close;                      /* the connection is not to be trusted any more */
     const char *allow;               /* of a 405: static text */
     char location[WEB_LOCATION_MAX]; /* of a 201 */
+    char why[WEB_WHY_MAX];           /* of a problem, shortened; for the audit log */
     char disposition[WEB_LOCATION_MAX];
     char cookie[WEB_COOKIE_MAX]; /* of a login: a whole Set-Cookie line */
 };

@@ -493,11 +493,33 @@ static void print_node(struct strbuf *out, const cJSON *node, int indent)
     }
 }
 
+/* cJSON leaves out what it has no memory for, and says so by a NULL that nobody could look at after each of a
+ * hundred members. So its allocator remembers; the flag is of the thread that builds the tree. */
+static _Thread_local bool lost_a_part;
+
+static void *watched_malloc(size_t bytes)
+{
+    void *memory = malloc(bytes);
+
+    lost_a_part |= memory == NULL;
+    return memory;
+}
+
+__attribute__((constructor)) static void watch_allocations(void)
+{
+    cJSON_Hooks hooks = { .malloc_fn = watched_malloc, .free_fn = free };
+
+    cJSON_InitHooks(&hooks);
+}
+
 char *json_print(const cJSON *node, bool pretty)
 {
     struct strbuf out = { 0 };
+    bool lost = lost_a_part;
 
-    print_node(&out, node, pretty ? 0 : -1);
+    lost_a_part = false;
+    if (!lost)
+        print_node(&out, node, pretty ? 0 : -1);
     if (out.failed)
         strbuf_free(&out);
     return out.text;
