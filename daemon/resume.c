@@ -29,12 +29,12 @@ static int values(void *context, const struct run_done *done, struct judged *jud
     return resume_values(resume->query, done->key, take_value, judged, err);
 }
 
-static int samples(void *context, const struct run_done *done, struct record_sample *ret_sample, int max,
-                   int *ret_count, struct error *err)
+static int samples(void *context, const struct run_done *done, int first, struct record_sample *ret_sample,
+                   int max, int *ret_count, struct error *err)
 {
     const struct resume *resume = context;
 
-    return resume_samples(resume->query, done->key, ret_sample, max, ret_count, err);
+    return resume_samples(resume->query, done->key, first, ret_sample, max, ret_count, err);
 }
 
 static int calibrations(void *context, const char *kind, run_calibration_fn each, void *each_context,
@@ -61,6 +61,7 @@ static int take_points(struct resume *resume, struct error *err)
                                              .verdict = point->verdict,
                                              .open = point->open,
                                              .samples = point->samples,
+                                             .order = point->order,
                                              .key = point->attempt_id };
         ended += !point->open;
         sample_count += point->samples;

@@ -91,7 +91,8 @@ static void take_point(struct sqlite3_stmt *stmt, struct resume_point *point)
                                     .verdict = verdict >= 0 ? verdict : VERDICT_NONE,
                                     .open = sql_col_null(stmt, 4),
                                     .attempt_id = sql_col_int(stmt, 5),
-                                    .samples = (int)sql_col_int(stmt, 6) };
+                                    .samples = (int)sql_col_int(stmt, 6),
+                                    .order = sql_col_int(stmt, 7) };
 }
 
 int resume_points(struct query *query, const struct resume_run *run, struct resume_point **ret_point,
@@ -106,7 +107,8 @@ int resume_points(struct query *query, const struct resume_run *run, struct resu
         "max(s.id)"
         " FROM sample s WHERE s.id BETWEEN v.attempt_id << 24 AND (v.attempt_id << 24) + 16777215) & "
         "16777215,"
-        " -1) + 1 FROM verdict v JOIN attempt a ON a.id = v.attempt_id WHERE v.run_id = ? ORDER BY v.step,"
+        " -1) + 1, v.cell_id FROM verdict v JOIN attempt a ON a.id = v.attempt_id WHERE v.run_id = ? ORDER "
+        "BY v.step,"
         " v.cell",
         "l", run->id);
 
@@ -172,19 +174,19 @@ int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each
     return code;
 }
 
-int resume_samples(struct query *query, int64_t attempt_id, struct record_sample *ret_sample, int max,
-                   int *ret_count, struct error *err)
+int resume_samples(struct query *query, int64_t attempt_id, int first, struct record_sample *ret_sample,
+                   int max, int *ret_count, struct error *err)
 {
     struct sqlite3_stmt *stmt = NULL;
     int count = 0;
     int code = query_select(query, &stmt, err,
                             "SELECT position, sample, label, prediction, cycles, status FROM sample"
-                            " WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 16777215 ORDER BY id",
-                            "l", attempt_id);
+                            " WHERE id BETWEEN (?1 << 24) + ?2 AND (?1 << 24) + 16777215 ORDER BY id",
+                            "li", attempt_id, first);
 
     while (code == 0 && count < max && (code = sql_step(stmt, err)) == 1) {
-        if (sql_col_int(stmt, 0) != count) {
-            code = error_set(err, ERR_INTERNAL, "sample %d of attempt %lld is missing", count,
+        if (sql_col_int(stmt, 0) != first + count) {
+            code = error_set(err, ERR_INTERNAL, "sample %d of attempt %lld is missing", first + count,
                              (long long)attempt_id);
             break;
         }

@@ -23,6 +23,7 @@ struct resume_point {
     bool open;   /* that attempt began and did not end */
     int samples; /* recorded in it: the first that is missing */
     int64_t attempt_id;
+    int64_t order; /* grows from point to point as they were begun */
 };
 
 /* The newest run of the store, when it is one that was interrupted; else ERR_NOT_FOUND. */
@@ -38,9 +39,10 @@ typedef void resume_value_fn(void *context, const char *channel, double value, d
 /* Scalars of an attempt, in the order in which they were recorded. */
 int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each, void *context,
                   struct error *err);
-/* Samples 0..max-1 of an attempt, in order; *ret_count of them. Outputs are not read. */
-int resume_samples(struct query *query, int64_t attempt_id, struct record_sample *ret_sample, int max,
-                   int *ret_count, struct error *err);
+/* Up to max samples of an attempt from position `first` on, in order; *ret_count of them. Outputs are not
+ * read. */
+int resume_samples(struct query *query, int64_t attempt_id, int first, struct record_sample *ret_sample,
+                   int max, int *ret_count, struct error *err);
 
 typedef void resume_calibration_fn(void *context, int64_t id, const char *key, const double *coefficient,
                                    int count);

@@ -46,9 +46,10 @@ typedef void (*run_progress_fn)(void *context, const struct run_progress *progre
 /* What an interrupted run has recorded of one point; all but attempts is of its last attempt. */
 struct run_done {
     int step, cell, attempts, verdict;
-    bool open;   /* that attempt began and did not end: the point goes on in it */
-    int samples; /* acknowledged in it: they are not measured again */
-    int64_t key; /* for the history's own use */
+    bool open;     /* that attempt began and did not end: the point goes on in it */
+    int samples;   /* acknowledged in it: they are not measured again */
+    int64_t order; /* grows from point to point as they were begun */
+    int64_t key;   /* for the history's own use */
 };
 struct judged;
 typedef void (*run_calibration_fn)(void *context, int64_t id, const char *key, const double *coefficient,
@@ -63,9 +64,9 @@ struct run_history {
     const char *chip_serial; /* the die that it was about, "" unknown */
     const char *details;     /* JSON for the event that says so */
     int (*values)(void *context, const struct run_done *done, struct judged *values, struct error *err);
-    /* Samples 0..max-1 of a point; outputs are not filled. */
-    int (*samples)(void *context, const struct run_done *done, struct record_sample *ret_sample, int max,
-                   int *ret_count, struct error *err);
+    /* Up to max samples of a point, from position `first` on; outputs are not filled. */
+    int (*samples)(void *context, const struct run_done *done, int first, struct record_sample *ret_sample,
+                   int max, int *ret_count, struct error *err);
     /* What its calibrations stored, oldest first. */
     int (*calibrations)(void *context, const char *kind, run_calibration_fn each, void *each_context,
                         struct error *err);

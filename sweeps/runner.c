@@ -368,12 +368,16 @@ int runner_load(struct run *run, int backend, int network, const struct adc_conf
     } else {
         run->chip_loaded = true;
     }
-    /* What later steps mean by "as loaded" follows the run's own back end. */
     if (backend == run->context->backend) {
         run->network = network;
         run->adc = *adc;
     }
     return 0;
+}
+
+int runner_load_again(struct run *run, struct error *err)
+{
+    return runner_load(run, run->context->backend, run->network, &run->loaded_adc, err);
 }
 
 int runner_write_trims(struct run *run, struct error *err)
@@ -408,7 +412,8 @@ int runner_go_dark(struct run *run, struct run_dark *state, struct error *err)
 {
     *state = (struct run_dark){ .was_up = run->has_bench && run->power.up,
                                 .adc = run->adc,
-                                .network = run->network };
+                                .network = run->network,
+                                .clock_hz = run->bus.clock_hz };
     memcpy(state->target_v, run->power.set_v, sizeof state->target_v);
     return run->has_bench ? runner_power_down(run, false, err) : 0;
 }
@@ -420,6 +425,8 @@ int runner_relight(struct run *run, const struct run_dark *state, struct error *
     int rc = runner_power_up(run, state->target_v, err);
     if (rc == 0)
         rc = runner_identify_chip(run, err);
+    if (rc == 0 && run->bus.clock_hz != state->clock_hz)
+        rc = spi_set_clock(run->context->client, state->clock_hz, &run->bus.clock_hz, err);
     if (rc == 0 && run->calibration.valid)
         rc = runner_write_trims(run, err);
     if (rc == 0 && state->network >= 0)
@@ -452,7 +459,7 @@ int runner_apply(struct run *run, const struct step_sweep *sweep, const struct p
                  struct error *err)
 {
     double target_v[PROFILE_RAILS_MAX];
-    struct adc_config adc = run->adc;
+    struct adc_config adc = run->loaded_adc;
     int rc = 0;
 
     for (int i = 0; i < PROFILE_RAILS_MAX; i++)
@@ -472,6 +479,8 @@ int runner_apply(struct run *run, const struct step_sweep *sweep, const struct p
         rc = power_move(&run->power, target_v, err);
     if (rc == 0 && run->network >= 0)
         rc = runner_load(run, run->context->backend, run->network, &adc, err);
+    if (rc == 0)
+        run->loaded_adc = adc;
     return rc;
 }
 

@@ -23,6 +23,7 @@ struct run_outcome {
     int dataset, count;          /* samples behind predictions */
     int16_t *prediction;         /* [count], NULL where the step infers nothing */
     const struct run_done *open; /* the attempt that an interrupted run left open, or NULL */
+    int64_t order;               /* in which an interrupted run had begun it; 0: it had not */
 };
 
 /* Trims that a calibration has written, so that a power cycle can write them again; and where it is valid. */
@@ -51,8 +52,10 @@ struct run {
     struct chip_identity identity;
     struct backend chip_backend, reference_backend; /* open when .context is not NULL */
 
-    int network; /* loaded on the chip (and on the reference); -1 none */
-    struct adc_config adc, reference_adc;
+    int network;                          /* loaded on the chip (and on the reference); -1 none */
+    struct adc_config adc, reference_adc; /* in force on the run's back end, and on the reference */
+    struct adc_config
+        loaded_adc; /* "as loaded": of the last load or sweep; a step's own setting leaves it alone */
     bool chip_loaded;
     int reference_network;
     struct run_calibration calibration;
@@ -76,8 +79,9 @@ struct run_point {
     const struct plan_cell *cell;
     int cell_index; /* in plan.cell; -1 */
     int attempt;
-    int tries;   /* since it was begun in this process, or since a person has looked */
-    int verdict; /* set by the step; PASS when it does not */
+    int first_sample; /* position of its first sample: the steps of a sweep's cell share one attempt */
+    int tries;        /* since it was begun in this process, or since a person has looked */
+    int verdict;      /* set by the step; PASS when it does not */
     struct run_outcome *outcome;
     const struct run_done *open; /* this attempt began in an interrupted run, or NULL */
 };
@@ -117,6 +121,8 @@ int runner_power_down(struct run *run, bool emergency, struct error *err);
 int runner_identify_chip(struct run *run, struct error *err);
 /* Loads a network on the back end, or only another converter setting of the loaded one. */
 int runner_load(struct run *run, int backend, int network, const struct adc_config *adc, struct error *err);
+/* Brings back, on the run's back end, what the last load or sweep had put in force. */
+int runner_load_again(struct run *run, struct error *err);
 struct backend *runner_backend(struct run *run, int backend);
 void runner_close_backends(struct run *run);
 /* Power cycle, identity, trims and network as they were; rails at the voltages that were set. */
@@ -127,6 +133,7 @@ struct run_dark {
     double target_v[PROFILE_RAILS_MAX];
     struct adc_config adc;
     int network;
+    double clock_hz; /* of the SPI bus */
 };
 int runner_go_dark(struct run *run, struct run_dark *state, struct error *err);
 int runner_relight(struct run *run, const struct run_dark *state, struct error *err);

@@ -55,7 +55,8 @@ struct step_type {
      * points it is done again, for it puts something in force. */
     bool once;     /* no: it leaves nothing in force */
     bool verifies; /* measured again, as one more attempt, before the points that are left */
-    int (*restore)(struct run *run, struct error *err); /* puts in force what it had found, or NULL */
+    /* Puts in force what its points had found or left in force; NULL: nothing. */
+    int (*restore)(struct run *run, int step, struct error *err);
 };
 
 /* Never NULL for a valid kind. */

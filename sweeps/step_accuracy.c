@@ -130,7 +130,7 @@ static int record_batch(struct run *run, struct run_point *point, const struct d
     struct record_samples batch = { .step = point->step,
                                     .cell = point->cell->index,
                                     .attempt = point->attempt,
-                                    .first = first,
+                                    .first = point->first_sample + first,
                                     .count = count,
                                     .sample = sample,
                                     .time_ns = runner_now(run) };
@@ -190,12 +190,12 @@ static int take_samples(struct run *run, struct run_point *point, struct score *
     const struct run_history *history = run->context->history;
     int max = point->what->u.accuracy.samples, count = 0;
 
-    if (point->open == NULL || point->open->samples == 0)
+    if (point->open == NULL || point->open->samples <= point->first_sample)
         return 0;
     struct record_sample *sample = calloc((size_t)max, sizeof *sample);
     if (sample == NULL)
         return error_set(err, ERR_MEMORY, "no memory for %d recorded samples", max);
-    int rc = history->samples(history->context, point->open, sample, max, &count, err);
+    int rc = history->samples(history->context, point->open, point->first_sample, sample, max, &count, err);
     for (int i = 0; i < count && rc == 0; i++) {
         struct inference result = { .prediction = sample[i].prediction, .cycles = sample[i].cycles };
         add_result(score, sample[i].label, &result);
@@ -322,7 +322,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
     const struct dataset *dataset = run->context->assets->dataset[accuracy->dataset].dataset;
     int which = backend_of(accuracy, run->context->backend);
-    const struct adc_config adc = accuracy->has_adc ? accuracy->adc : run->adc;
+    const struct adc_config adc = accuracy->has_adc ? accuracy->adc : run->loaded_adc;
     bool energy = which == CAMPAIGN_CHIP && accuracy->energy_window_s > 0.0;
     struct score score = { 0 };
 

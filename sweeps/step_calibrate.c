@@ -524,8 +524,6 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     const struct bench_file *file = bench_file_of(bench);
     struct calibration *cal = calloc(1, sizeof *cal);
     struct error release_err = { 0 };
-    int network = run->network;
-    struct adc_config adc = run->adc;
 
     if (cal == NULL)
         return error_set(err, ERR_MEMORY, "no memory for a calibration");
@@ -553,8 +551,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         memcpy(run->calibration.rail_v, run->power.set_v, sizeof run->calibration.rail_v);
         point->verdict = failed_count(cal) == 0 ? VERDICT_PASS : VERDICT_FAIL;
     }
-    if (rc == 0 && network >= 0)
-        rc = runner_load(run, CAMPAIGN_CHIP, network, &adc, err);
+    if (rc == 0 && run->network >= 0)
+        rc = runner_load_again(run, err);
     free(cal);
     return rc;
 }
@@ -578,8 +576,9 @@ static void take_trims(void *context, int64_t id, const char *key, const double 
 }
 
 /* The trims that an interrupted run had found go back into the chip, which has lost its power since. */
-static int restore(struct run *run, struct error *err)
+static int restore(struct run *run, int step, struct error *err)
 {
+    (void)step;
     const struct run_history *history = run->context->history;
     int rc = history->calibrations(history->context, CALIBRATION_KIND, take_trims, &run->calibration, err);
 

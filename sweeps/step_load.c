@@ -27,8 +27,12 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
 
 static int execute(struct run *run, struct run_point *point, struct error *err)
 {
-    return runner_load(run, run->context->backend, point->what->u.load.network, &point->what->u.load.adc,
-                       err);
+    const struct step_load *load = &point->what->u.load;
+    int rc = runner_load(run, run->context->backend, load->network, &load->adc, err);
+
+    if (rc == 0)
+        run->loaded_adc = load->adc;
+    return rc;
 }
 
 static const char *const keys[] = { "network", "adc", NULL };

@@ -247,7 +247,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     if (run->has_bench)
         rc = record_analog(run, point, err);
     if (rc == 0 && dataset != NULL)
-        rc = runner_load(run, run->context->backend, run->network, &run->adc, err);
+        rc = runner_load_again(run, err);
     if (rc == 0 && dataset != NULL)
         rc = record_results(run, point, backend, dataset, err);
     if (rc == 0 && run->has_bench && record->status)

@@ -37,14 +37,16 @@ static void plan_bist(struct plan_state *state, const struct campaign_step *step
     cost->bytes += 4 * COST_READING_BYTES;
 }
 
-/* The reference for what is loaded; close with reference_close(). */
+/* The chip as it was loaded, and the reference for that; close with reference_close(). */
 static int open_reference(struct run *run, struct reference **ret_reference, struct error *err)
 {
     const struct asset_network *asset = &run->context->assets->network[run->network];
-    int rc = reference_open(asset->network, asset->mapping, run->profile, ret_reference, err);
+    int rc = runner_load_again(run, err);
 
+    if (rc == 0)
+        rc = reference_open(asset->network, asset->mapping, run->profile, ret_reference, err);
     if (rc == 0) {
-        rc = reference_configure(*ret_reference, &run->adc, err);
+        rc = reference_configure(*ret_reference, &run->loaded_adc, err);
         if (rc < 0)
             reference_close(*ret_reference);
     }
@@ -123,8 +125,8 @@ static int execute_golden(struct run *run, struct run_point *point, struct error
     int rc = open_reference(run, &reference, err);
     if (rc < 0)
         return rc;
-    rc = golden_compute(reference, asset->network, asset->mapping, &run->adc, input, step->samples, &golden,
-                        err);
+    rc = golden_compute(reference, asset->network, asset->mapping, &run->loaded_adc, input, step->samples,
+                        &golden, err);
     if (rc == 0)
         rc = runner_event(run, "golden", NULL, err, "reference result of %d samples, hash %s", golden.count,
                           golden.hash);

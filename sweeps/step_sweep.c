@@ -197,30 +197,24 @@ static int worse(int a, int b)
     return rank[a] >= rank[b] ? a : b;
 }
 
-/* Recorded samples of an open attempt say how far it came only when a single step of the cell makes some. */
-static bool samples_tell(const struct step_sweep *sweep)
+/* Samples that a step of a cell records; those of the next step follow behind them. */
+static int samples_of(const struct campaign_step *step)
 {
-    int makers = 0;
-
-    for (int i = 0; i < sweep->do_count; i++)
-        makers += sweep->step[i].kind == STEP_ACCURACY || sweep->step[i].kind == STEP_INFER ||
-                  sweep->step[i].kind == STEP_RECORD;
-    return makers == 1;
+    return step->kind == STEP_ACCURACY || step->kind == STEP_INFER ? step->u.accuracy.samples : 0;
 }
 
 static int execute(struct run *run, struct run_point *point, struct error *err)
 {
     const struct step_sweep *sweep = &point->what->u.sweep;
-    int verdict = VERDICT_PASS;
-
-    if (!samples_tell(sweep))
-        point->open = NULL;
+    int verdict = VERDICT_PASS, first_sample = 0;
 
     int rc = runner_apply(run, sweep, point->cell, err);
     for (int i = 0; i < sweep->do_count && rc == 0; i++) {
         struct run_point inner = *point;
         const struct step_type *type = step_type_of(sweep->step[i].kind);
 
+        inner.first_sample = first_sample;
+        first_sample += samples_of(&sweep->step[i]);
         if (!run->has_bench && (type->needs & STEP_NEEDS_CHIP))
             continue;
         inner.what = &sweep->step[i];
@@ -232,6 +226,24 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     return rc;
 }
 
+/* The values of the cell that was measured last: what comes after a sweep finds them in force. */
+static int restore(struct run *run, int step, struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[step];
+    int64_t newest = 0;
+    int last = -1;
+
+    for (int i = planned->first_cell; i < planned->first_cell + planned->cell_count; i++) {
+        const struct run_outcome *outcome = &run->outcome[i];
+        if (outcome->verdict == VERDICT_SKIPPED || outcome->verdict == VERDICT_INFERRED ||
+            outcome->order <= newest)
+            continue;
+        newest = outcome->order;
+        last = i;
+    }
+    return last >= 0 ? runner_apply(run, &planned->step->u.sweep, &run->plan->cell[last], err) : 0;
+}
+
 static const char *const keys[] = { "axes", "order", "strategy", "constraints", "do", NULL };
 const struct step_type step_sweep_type = {
     .name = "sweep",
@@ -241,4 +253,5 @@ const struct step_type step_sweep_type = {
     .parse = parse,
     .plan = plan,
     .execute = execute,
+    .restore = restore,
 };

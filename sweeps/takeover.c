@@ -28,7 +28,7 @@ static int take_predictions(struct run *run, const struct run_done *done, struct
     struct record_sample *sample = calloc((size_t)outcome->count, sizeof *sample);
     if (sample == NULL)
         return error_set(err, ERR_MEMORY, "no memory for %d recorded samples", outcome->count);
-    int rc = history->samples(history->context, done, sample, outcome->count, &count, err);
+    int rc = history->samples(history->context, done, 0, sample, outcome->count, &count, err);
     for (int i = 0; i < count && rc == 0; i++) {
         outcome->prediction[i] = sample[i].prediction;
         outcome->judged.successes += sample[i].prediction == sample[i].label;
@@ -51,6 +51,7 @@ static int take_point(struct run *run, const struct run_done *done, struct run_o
         return 0;
     }
     outcome->verdict = done->verdict;
+    outcome->order = done->order;
     int rc = history->values(history->context, done, &outcome->judged, err);
     if (rc == 0)
         rc = take_predictions(run, done, outcome, err);
@@ -120,8 +121,11 @@ int takeover_restore(struct run *run, int step, struct error *err)
     const struct plan_step *planned = &run->plan->step[step];
     const struct step_type *type = step_type_of(planned->step->kind);
 
-    if (run->context->history == NULL || type->restore == NULL || planned->cell_count == 0 ||
-        run->outcome[planned->first_cell].verdict == VERDICT_NONE)
+    if (run->context->history == NULL || type->restore == NULL)
         return 0;
-    return type->restore(run, err);
+    for (int i = 0; i < planned->cell_count; i++) {
+        if (run->outcome[planned->first_cell + i].order > 0)
+            return type->restore(run, step, err);
+    }
+    return 0;
 }
