@@ -13,10 +13,12 @@
  * block reads its word, polls its descriptors without waiting, and sets the blocked bit only if the word has
  * not moved: a wake-up cannot be lost. The server moves time only when every actor is blocked and every byte
  * that left one end of a link was read at the other (clock_link_*): then it performs exactly one event, the
- * earliest by (time, rank, sequence): a reply that is due or an actor's deadline. That makes two runs with
- * one seed identical. An actor that is running holds time still; so a wait for something outside the virtual
- * world (disk, HTTP) takes no virtual time. The registration socket's end of file frees the actor, so a
- * killed process cannot hold time for ever; a process that is stopped is removed with clock_evict().
+ * earliest by (time, rank, sequence): a reply that is due or an actor's deadline; and only if no actor has
+ * got up since they were seen blocked, for one who is up (if only because of a heartbeat) shows no deadline.
+ * That makes two runs with one seed identical. An actor that is running holds time still; so a wait for
+ * something outside the virtual world (disk, HTTP) takes no virtual time. The registration socket's end of
+ * file frees the actor, so a killed process cannot hold time for ever; a process that is stopped is removed
+ * with clock_evict().
  */
 #ifndef DAEMON_BASE_CLOCK_H
 #define DAEMON_BASE_CLOCK_H

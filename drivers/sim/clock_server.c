@@ -51,7 +51,15 @@ enum actors_state clock_server_actors(struct sim_loop *loop)
     if (!(bits & CLOCK_BLOCKED))
         return ACTORS_ASLEEP;
     scan(loop, &bits, &second);
+    loop->seen_sum = second;
     return first == second ? ACTORS_BLOCKED : ACTORS_RUNNING;
+}
+
+bool clock_server_unmoved(const struct sim_loop *loop)
+{
+    uint64_t bits, sum;
+    scan(loop, &bits, &sum);
+    return sum == loop->seen_sum;
 }
 
 int clock_server_earliest(const struct sim_loop *loop)

@@ -192,15 +192,17 @@ static int serve(struct sim_loop *loop, int timeout_ms)
 /* ---- Time ---- */
 
 /* Performs the one earliest event: due bytes, a timer, or an actor's deadline. */
-static bool perform_earliest(struct sim_loop *loop)
+static enum look perform_earliest(struct sim_loop *loop)
 {
     int slot = clock_server_earliest(loop);
     int64_t deadline_ns = slot < 0 ? CLOCK_NEVER : atomic_load(&loop->page->actor[slot].deadline_ns);
     const struct sim_event *first = loop->heap_n ? &loop->heap[0] : NULL;
     bool is_event = first && (slot < 0 || first->at_ns < deadline_ns ||
                               (first->at_ns == deadline_ns && first->rank <= loop->page->actor[slot].rank));
+    if (!clock_server_unmoved(loop))
+        return LOOK_RUNNING; /* the earliest may be the deadline of one who has just got up */
     if (!is_event && slot < 0)
-        return false;
+        return LOOK_NOTHING;
     int64_t at_ns = is_event ? first->at_ns : deadline_ns;
     if (at_ns > sim_now(loop))
         atomic_store(&loop->page->now_ns, at_ns);
@@ -208,7 +210,7 @@ static bool perform_earliest(struct sim_loop *loop)
         perform(loop);
     else
         clock_server_wake(loop, slot);
-    return true;
+    return LOOK_AGAIN;
 }
 
 static enum look look_virtual(struct sim_loop *loop)
@@ -231,7 +233,7 @@ static enum look look_virtual(struct sim_loop *loop)
     loop->swept = false;
     if (link_hand_over(loop))
         return LOOK_AGAIN;
-    return perform_earliest(loop) ? LOOK_AGAIN : LOOK_NOTHING;
+    return perform_earliest(loop);
 }
 
 static enum look look_real(struct sim_loop *loop)

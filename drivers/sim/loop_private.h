@@ -99,6 +99,7 @@ struct sim_loop {
     int page_fd, server_fd;
     char server_path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     struct connection connection[CONNECTIONS_MAX];
+    uint64_t seen_sum; /* of the actors' words when all were blocked */
 };
 
 /* clock_server.c */
@@ -108,6 +109,10 @@ void clock_server_close(struct sim_loop *loop);
  * for, or have not got up yet; nobody else runs, so nobody else will tell. */
 enum actors_state { ACTORS_NONE, ACTORS_RUNNING, ACTORS_ASLEEP, ACTORS_BLOCKED };
 enum actors_state clock_server_actors(struct sim_loop *loop);
+/* Whether no actor has got up since clock_server_actors() said BLOCKED: what was read of them in between
+ * (deadlines, bytes) belongs together. One may get up without any reason in virtual time: a late nudge, a
+ * limit in host time, a heartbeat. It has no deadline then, and would be passed over. */
+bool clock_server_unmoved(const struct sim_loop *loop);
 /* Physically wakes running actors that may sleep on an event which they had already consumed. */
 void clock_server_nudge(struct sim_loop *loop);
 /* Slot of the earliest deadline by (time, rank, name), or -1. */
