@@ -39,13 +39,14 @@ CFLAGS_ALL   = -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) -ffp-contract=off -pthr
 LDFLAGS_ALL := $(filter -fsanitize=%,$(OPT)) -pthread $(LDFLAGS)
 
 # ---- Sources: everything below the layer folders, by wildcard; a program is a file named after it. ----
-PROGRAMS := nightbenchd nightbench nightbench-keeper nightbench-safe nightbench-sim nightbench-data
+PROGRAMS := nightbenchd nightbench nightbench-keeper nightbench-safe nightbench-sim nightbench-data nightbench-sigrok
 MAIN.nightbenchd       := daemon/nightbenchd.c
 MAIN.nightbench        := daemon/client/nightbench.c
 MAIN.nightbench-keeper := daemon/keeper/nightbench_keeper.c
 MAIN.nightbench-safe   := daemon/keeper/nightbench_safe.c
 MAIN.nightbench-sim    := drivers/sim/nightbench_sim.c
 MAIN.nightbench-data   := chip/frontend/nightbench_data.c
+MAIN.nightbench-sigrok := drivers/sigrok/nightbench_sigrok.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN.$(p)))
 
 SRC := $(filter-out $(MAINS),$(wildcard daemon/base/*.c daemon/*.c daemon/client/*.c daemon/keeper/*.c \
@@ -81,7 +82,13 @@ define PROGRAM
 $(OUT)/$(1): $(OUT)/$(MAIN.$(1):.c=.o) $(LIB)
 	$(CC) $(LDFLAGS_ALL) $$^ $(LIBS) -o $$@
 endef
-$(foreach p,$(PROGRAMS),$(eval $(call PROGRAM,$(p))))
+$(foreach p,$(filter-out nightbench-sigrok,$(PROGRAMS)),$(eval $(call PROGRAM,$(p))))
+
+# libsigrok stays in a process of its own, so its objects are not in the library.
+SIGROK_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard drivers/sigrok/*.c))
+$(SIGROK_OBJ): CFLAGS += $(patsubst -I%,-isystem %,$(shell pkg-config --cflags libsigrok 2>/dev/null))
+$(OUT)/nightbench-sigrok: $(SIGROK_OBJ) $(LIB)
+	$(CC) $(LDFLAGS_ALL) -rdynamic $^ -lsigrok -lglib-2.0 -lm -o $@
 
 # ---- Tests ----
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -219,4 +226,4 @@ format:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)
+-include $(OBJ:.o=.d) $(SIGROK_OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)

@@ -62,6 +62,7 @@ struct driver {
     X(mpsse)                                                                                                 \
     X(scpi)                                                                                                  \
     X(serprog)                                                                                               \
+    X(sigrok)                                                                                                \
     X(spidev)
 
 #define DRIVER_DECLARE(name) extern const struct driver driver_##name;

@@ -24,6 +24,8 @@ static const char *op_name(int op)
         [MESSAGE_SPI_DRIVE] = "spi_drive",
         [MESSAGE_SET_TEMPERATURE] = "set_temperature",
         [MESSAGE_SAFE_OFF] = "safe_off",
+        [MESSAGE_LA_CAPTURE] = "la_capture",
+        [MESSAGE_LA_FETCH] = "la_fetch",
     };
 
     if (op > 0 && op < MESSAGE_PORT_COUNT && names[op] != NULL)

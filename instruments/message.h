@@ -37,7 +37,11 @@ enum message_op {
     MESSAGE_LOG_READ,  /* answer: payload: `count` doubles that were not read yet; value[0] index of the first
                         */
     MESSAGE_LOG_STOP,
-    MESSAGE_SAFE_OFF, /* output off, or SPI pins released; value[0] 1 when the read back still says on */
+    MESSAGE_LA_CAPTURE, /* payload: struct message_la; answer: value[0] Hz in force, [1] samples, [2] bytes a
+                         * sample, [3] number of the capture; count: index of the trigger's sample, or ~0 */
+    MESSAGE_LA_FETCH,   /* value[0] number of the capture, [1] offset in bytes; answer: payload, what has room
+                         */
+    MESSAGE_SAFE_OFF,   /* output off, or SPI pins released; value[0] 1 when the read back still says on */
     MESSAGE_PORT_COUNT,
 
     /* To the keeper itself. */
@@ -85,6 +89,14 @@ struct message {
 struct message_spi {
     uint16_t tx_len, rx_len;
     uint32_t delay_us;
+};
+
+/* What a capture is to be, as it travels (instruments/la.h). */
+struct message_la {
+    double rate_hz, timeout_s;
+    uint64_t channels; /* bit per input */
+    uint32_t samples, before_percent;
+    int32_t trigger_channel, trigger; /* enum la_trigger */
 };
 
 _Static_assert(SPI_BATCH_MAX * sizeof(struct message_spi) + SPI_BATCH_BYTES <= MESSAGE_PAYLOAD_MAX,
