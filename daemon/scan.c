@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * scan: one thread per address opens the link with the instrument's own driver, asks who is there, and
- * closes.
+ * scan: one thread per line opens the links of its instruments with their own drivers, one after the other,
+ * asks who is there, and closes.
  */
 #include "daemon/scan.h"
 
@@ -74,13 +74,15 @@ static void take_identity(struct bench_identity *identity, const char *text, siz
     }
 }
 
-static int meet(struct probe *probe, struct clock_actor *actor, struct error *err)
+static int meet(struct probe *probe, struct clock_actor *actor, struct interpose *layers, struct error *err)
 {
     const struct bench_instrument *instrument = probe->instrument;
     const struct driver *driver = driver_find(instrument->driver);
-    struct transport_env env = {
-        .clock = probe->clock, .actor = actor, .cut_fd = -1, .links_path = probe->links_path
-    };
+    struct transport_env env = { .clock = probe->clock,
+                                 .actor = actor,
+                                 .cut_fd = -1,
+                                 .links_path = probe->links_path,
+                                 .interpose = layers };
     struct driver_config config = { .class = instrument->class, .spi_hz = probe->file->spi_hz };
     struct message message = { .magic = MESSAGE_MAGIC, .op = MESSAGE_IDENTIFY };
     uint8_t payload[512] = { 0 };
@@ -104,13 +106,20 @@ static int meet(struct probe *probe, struct clock_actor *actor, struct error *er
 
 static void *probe_main(void *context)
 {
-    struct probe *probe = context;
+    struct probe *first = context;
+    const struct bench_file *file = first->file;
     struct clock_actor *actor = NULL;
+    struct interpose layers = { 0 };
 
-    int code = clock_actor_open(probe->clock, probe->instrument->name, CLOCK_RANK_PORT, &actor, &probe->why);
-    if (code == 0)
-        code = meet(probe, actor, &probe->why);
-    probe->found = code == 0;
+    if (first->instrument->interpose != NULL)
+        layers = *first->instrument->interpose;
+    int code = clock_actor_open(first->clock, first->instrument->name, CLOCK_RANK_PORT, &actor, &first->why);
+    int own = (int)(first->instrument - file->instrument);
+    for (int i = own; i < file->instrument_count && code == 0; i++) {
+        struct probe *probe = first + (i - own);
+        if (i == own || probe->instrument->line_of == own + 1)
+            probe->found = meet(probe, actor, &layers, &probe->why) == 0;
+    }
     clock_actor_close(actor);
     return NULL;
 }
@@ -139,13 +148,18 @@ int scan_addresses(const struct bench_file *file, const char *links_path, cJSON 
         probes[i] = (struct probe){
             .file = file, .instrument = &file->instrument[i], .clock = clock, .links_path = links_path
         };
-        start(&probes[i]);
+    }
+    for (int i = 0; i < file->instrument_count; i++) {
+        if (file->instrument[i].line_of == 0)
+            start(&probes[i]);
+    }
+    for (int i = 0; i < file->instrument_count; i++) {
+        if (probes[i].started)
+            pthread_join(probes[i].thread, NULL);
     }
     cJSON *list = cJSON_CreateArray();
     for (int i = 0; i < file->instrument_count; i++) {
-        struct probe *probe = &probes[i];
-        if (probe->started)
-            pthread_join(probe->thread, NULL);
+        const struct probe *probe = &probes[i];
         cJSON_AddItemToArray(list, scan_row(probe->instrument, probe->found ? &probe->identity : NULL,
                                             probe->found ? NULL : &probe->why));
     }

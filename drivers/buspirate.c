@@ -237,6 +237,7 @@ static int buspirate_describe(const struct driver_config *config, struct driver_
 
 const struct driver driver_buspirate = {
     .name = "buspirate",
+    .link = DRIVER_BYTES,
     .classes = 1u << CLASS_SPI,
     .describe = buspirate_describe,
     .open = buspirate_open,

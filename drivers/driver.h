@@ -8,6 +8,7 @@
 #ifndef DRIVERS_DRIVER_H
 #define DRIVERS_DRIVER_H
 
+#include "drivers/interpose.h"
 #include "drivers/transport.h"
 #include "instruments/bench.h"
 #include "instruments/message.h"
@@ -30,14 +31,31 @@ struct driver_description {
     bool energises;
 };
 
+/* What a driver sends over its link, for the layers that a bench file may put there. */
+enum driver_link {
+    DRIVER_LINES, /* messages that end with a line feed */
+    DRIVER_BYTES,
+    DRIVER_OWN /* a device of its own, no transport: nothing can be put between */
+};
+
+/* A line that several instruments can share, each with addresses of its own. */
+struct driver_line {
+    char name[256], settings[32]; /* whoever shares the line agrees on its settings */
+    int address_count, address[16];
+};
+
 struct driver {
     const char *name;
     unsigned classes;   /* bit per enum instrument_class */
+    int link;           /* enum driver_link */
     bool takes_dialect; /* needs configs/instruments/DIALECT.json */
     /* Reads the dialect. Every mistake of the file goes into problems (may be NULL). NULL: nothing to
      * describe. */
     int (*describe)(const struct driver_config *config, struct driver_description *ret,
                     struct json_problems *problems, struct error *err);
+    /* The line that a resource is on. ERR_UNSUPPORTED: a link that cannot be shared. May be NULL: the same
+     * for all. The drivers of one line are called by one thread and find their line in the environment. */
+    int (*line)(const char *resource, struct driver_line *ret, struct error *err);
     /* Connects and identifies. Changes no output and no set point. */
     int (*open)(struct driver_config *config, const struct transport_env *env, void **ret_state,
                 struct error *err);

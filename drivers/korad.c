@@ -425,6 +425,7 @@ static int korad_describe(const struct driver_config *config, struct driver_desc
 
 const struct driver driver_korad = {
     .name = "korad",
+    .link = DRIVER_BYTES,
     .classes = 1u << CLASS_PSU,
     .describe = korad_describe,
     .open = korad_open,

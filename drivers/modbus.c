@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "drivers/driver.h"
+#include "drivers/modbus_line.h"
 #include "drivers/modbus_map.h"
 
 enum { BLOCK_MAX = 32, ROLES_AT_ONCE = 6 };
@@ -553,7 +554,7 @@ static int modbus_describe(const struct driver_config *config, struct driver_des
 {
     struct modbus_map *map = NULL;
     struct modbus_link_address address = { .unit_count = 1 };
-    modbus_link_reserve();
+    modbus_line_reserve();
     int code = modbus_map_load(config->dialect_path, &map, problems, err);
     if (!code && config->resource[0])
         code = modbus_link_parse(config->resource, &address, err);
@@ -566,11 +567,29 @@ static int modbus_describe(const struct driver_config *config, struct driver_des
     return code;
 }
 
+static int modbus_line_of(const char *resource, struct driver_line *ret, struct error *err)
+{
+    struct modbus_link_address address;
+    int code = modbus_link_parse(resource, &address, err);
+    if (code)
+        return code;
+    if (strcmp(address.carrier, "sim:") == 0)
+        return error_set(err, ERR_UNSUPPORTED, "a simulated link of its own");
+    int n = (int)strcspn(address.carrier, "?");
+    snprintf(ret->name, sizeof ret->name, "%.*s", n, address.carrier);
+    snprintf(ret->settings, sizeof ret->settings, "%.20s parity=%c", address.carrier + n, address.parity);
+    ret->address_count = address.unit_count;
+    memcpy(ret->address, address.unit, sizeof address.unit);
+    return 0;
+}
+
 const struct driver driver_modbus = {
     .name = "modbus",
+    .link = DRIVER_BYTES,
     .classes = 1u << CLASS_PSU | 1u << CLASS_SMU | 1u << CLASS_DMM | 1u << CLASS_CHAMBER,
     .takes_dialect = true,
     .describe = modbus_describe,
+    .line = modbus_line_of,
     .open = modbus_open,
     .close = modbus_close_state,
     .request = modbus_request,

@@ -93,8 +93,8 @@ int modbus_link_parse(const char *resource, struct modbus_link_address *ret, str
     }
     bool serial = strcmp(KINDS[kind].carrier, "serial:") == 0;
     bool no_port = KINDS[kind].framing == MODBUS_LINK_TCP && n > 0 && !memchr(rest, ':', (size_t)n);
-    if ((n == 0) != (KINDS[kind].framing == MODBUS_LINK_SIM))
-        return malformed(resource, n ? "sim: takes options only" : "nothing to connect to", err);
+    if (n == 0 && KINDS[kind].framing != MODBUS_LINK_SIM)
+        return malformed(resource, "nothing to connect to", err);
     a.framing = KINDS[kind].framing;
     int length = snprintf(a.carrier, sizeof a.carrier, "%s%.*s", KINDS[kind].carrier, n, rest);
     if (no_port)

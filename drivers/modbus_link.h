@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * modbus_link: Modbus over TCP, over a serial line, and RTU frames over TCP (ser2net). libmodbus makes and
- * checks the frames; a transport carries them, so that deadlines, the cut, traces and virtual time are those
- * of every other link. libmodbus sees one end of a socket pair only: it calls select(), which aborts the
- * process on a descriptor of 1024 or more, so that end always has a low number out of a reserve.
+ * modbus_link: the registers of one instrument over Modbus/TCP, over a serial line, and over RTU frames in
+ * TCP (ser2net).
  *
- * Resources: "modbus-tcp:HOST:PORT", "modbus-rtu:PATH", "modbus-rtu-tcp:HOST:PORT" and "sim:", followed by
- * "?unit=3" or "?units=1,2,5" (several units on one bus, all of one make), "&baud=9600", "&parity=N|E|O" and
- * "&gap=0.012" (seconds of silence between two frames, when more than the make needs). Belongs to the thread
- * of its port. */
+ * Resources: "modbus-tcp:HOST:PORT", "modbus-rtu:PATH", "modbus-rtu-tcp:HOST:PORT" and "sim:" or "sim:LINE",
+ * followed by "?unit=3" or "?units=1,2,5" (several units of one model that are one instrument),
+ * "&baud=9600", "&parity=N|E|O" and "&gap=0.012" (seconds of silence between two frames, when more than the
+ * make needs). Instruments of several models are on one line (drivers/modbus_line.h) when their resources
+ * name the same one. Belongs to the thread of its port. */
 #ifndef DRIVERS_MODBUS_LINK_H
 #define DRIVERS_MODBUS_LINK_H
 
@@ -51,9 +50,6 @@ int modbus_link_write(struct modbus_link *link, int unit, int address, const uin
                       struct error *err);
 /* Brings the line to a frame boundary: lets an answer that is still owed go by. */
 int modbus_link_settle(struct modbus_link *link, struct error *err);
-
-/* Reserves low descriptors for the life of the process; called while few are open. Any thread. */
-void modbus_link_reserve(void);
 
 /* IEEE floats in two registers. The letters name the bytes of the number, most significant first, in the
  * order in which they travel. */

@@ -245,6 +245,7 @@ static int mpsse_describe(const struct driver_config *config, struct driver_desc
 
 const struct driver driver_mpsse = {
     .name = "mpsse",
+    .link = DRIVER_BYTES,
     .classes = 1u << CLASS_SPI,
     .describe = mpsse_describe,
     .open = mpsse_open,

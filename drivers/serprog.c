@@ -503,6 +503,7 @@ static int serprog_describe(const struct driver_config *config, struct driver_de
 
 const struct driver driver_serprog = {
     .name = "serprog",
+    .link = DRIVER_BYTES,
     .classes = 1u << CLASS_SPI,
     .describe = serprog_describe,
     .open = serprog_open,

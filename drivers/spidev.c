@@ -207,6 +207,7 @@ static int spidev_describe(const struct driver_config *config, struct driver_des
 
 const struct driver driver_spidev = {
     .name = "spidev",
+    .link = DRIVER_OWN,
     .classes = 1u << CLASS_SPI,
     .describe = spidev_describe,
     .open = spidev_open,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/base/json.h"
+#include "drivers/interpose.h"
 #include "drivers/visa.h"
 
 static const struct transport_ops *const TRANSPORTS[] = { &transport_prologix, &transport_serial,
@@ -67,8 +68,8 @@ int transport_open(const struct transport_env *env, const char *name, const char
                    struct transport **ret, struct error *err)
 {
     char found[RESOURCE_MAX];
-    if (strcmp(resource, "sim:") == 0) {
-        int code = look_up(env, name, found, err);
+    if (strncmp(resource, "sim:", 4) == 0) {
+        int code = look_up(env, resource[4] ? resource + 4 : name, found, err);
         if (code)
             return code;
         resource = found;
@@ -77,10 +78,12 @@ int transport_open(const struct transport_env *env, const char *name, const char
     int code = transport_open_plain(env, name, resource, &transport, err);
     if (code)
         return code;
-    if (env->trace_dir)
-        return transport_trace(env, name, transport, ret, err);
-    *ret = transport;
-    return 0;
+    if (env->trace_dir) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s.wire", env->trace_dir, name);
+        code = interpose_trace_open(env, path, transport, &transport, err);
+    }
+    return code ? code : interpose_wrap(env, name, transport, ret, err);
 }
 
 int transport_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns, size_t *ret_n,

@@ -2,10 +2,10 @@
  * Copyright the nightbench authors
  *
  * transport: what carries the bytes of an instrument, picked by the prefix of its resource: "tcp:HOST:PORT",
- * "serial:PATH[?baud=N]", "usbtmc:/dev/usbtmcN", "prologix:tcp:HOST:PORT/ADDRESS", "sim:" (looked up by
- * instrument name in the simulator's links.json); VISA strings are aliases (drivers/visa.h). A transport
- * belongs to the thread of its port. Every wait can be cut: when the environment's cut descriptor is
- * readable, calls return ERR_CANCELLED. */
+ * "serial:PATH[?baud=N]", "usbtmc:/dev/usbtmcN", "prologix:tcp:HOST:PORT/ADDRESS", "sim:" or "sim:NAME"
+ * (looked up in the simulator's links.json by the instrument's name or by NAME); VISA strings are aliases
+ * (drivers/visa.h). A transport belongs to the thread of its port. Every wait can be cut: when the
+ * environment's cut descriptor is readable, calls return ERR_CANCELLED. */
 #ifndef DRIVERS_TRANSPORT_H
 #define DRIVERS_TRANSPORT_H
 
@@ -13,13 +13,19 @@
 
 #include "daemon/base/clock.h"
 
+struct interpose;
+struct modbus_line;
+
 /* Where a driver lives: given by its port, valid as long as the port. */
 struct transport_env {
     struct clock *clock;
-    struct clock_actor *actor; /* of the port's thread */
-    int cut_fd;                /* eventfd; readable while a safe request waits; -1 none */
-    const char *links_path;    /* links.json of the simulator, or NULL */
-    const char *trace_dir;     /* a readable log of every byte goes to TRACE_DIR/NAME.wire; NULL none */
+    struct clock_actor *actor;   /* of the port's thread */
+    int cut_fd;                  /* eventfd; readable while a safe request waits; -1 none */
+    const char *links_path;      /* links.json of the simulator, or NULL */
+    const char *trace_dir;       /* a readable log of every byte goes to TRACE_DIR/NAME.wire; NULL none */
+    struct interpose *interpose; /* layers between driver and transport (drivers/interpose.h), or NULL */
+    struct modbus_line **line;   /* where the drivers of one port keep the line that they share; NULL: each
+                                    has one of its own */
 };
 
 struct transport;
@@ -78,11 +84,8 @@ void transport_stream_close(struct transport *transport);
 int transport_stream_fd(const struct transport *transport);
 
 extern const struct transport_ops transport_tcp, transport_serial, transport_usbtmc, transport_prologix;
-/* As transport_open, without "sim:" and without trace: for transports that wrap. */
+/* As transport_open, without "sim:", layers and trace: for transports that wrap. */
 int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
                          struct transport **ret, struct error *err);
-/* Wraps: takes inner over, also on failure (then it is closed). */
-int transport_trace(const struct transport_env *env, const char *name, struct transport *inner,
-                    struct transport **ret, struct error *err);
 
 #endif

@@ -480,9 +480,14 @@ static int open_ports(struct bench *bench, struct error *err)
         .trace_dir = bench->options.trace_dir,
     };
     for (int i = 0; i < bench->file->instrument_count; i++) {
+        int line_of = bench->file->instrument[i].line_of;
         if (bench->file->instrument[i].energises)
             continue;
-        int code = port_open(bench->file, i, &options, &bench->port[i], err);
+        int code = 0;
+        if (line_of)
+            bench->port[i] = bench->port[line_of - 1];
+        else
+            code = port_open(bench->file, i, &options, &bench->port[i], err);
         if (code)
             return code;
     }
@@ -543,8 +548,10 @@ void bench_close(struct bench *bench)
 {
     if (!bench)
         return;
-    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
-        port_close(bench->port[i]);
+    for (int i = 0; i < bench->file->instrument_count; i++) {
+        if (!bench->file->instrument[i].line_of)
+            port_close(bench->port[i]);
+    }
     free(bench);
 }
 

@@ -31,11 +31,15 @@ struct bench_channel {
     double temp_min_c, temp_max_c; /* of a chamber's set point */
 };
 
+struct interpose;
+
 struct bench_instrument {
     char name[BENCH_NAME_MAX], driver[BENCH_NAME_MAX], dialect[BENCH_NAME_MAX], resource[256];
     char vendor[64], model[64], serial[64]; /* expected; serial "any" accepts all */
     int class;
-    bool energises; /* its port lives in the keeper */
+    bool energises;              /* its port lives in the keeper */
+    struct interpose *interpose; /* layers on its link (drivers/interpose.h), or NULL */
+    int line_of; /* 1 + index of the earlier instrument whose line and port it shares; 0: one of its own */
 };
 
 /* A parsed bench file: pure data, no hardware touched. */

@@ -142,10 +142,76 @@ static void describe(struct bench_file *file, int index, const struct json_at *a
     add_channels(file, index, &description, at);
 }
 
+/* Whether the two can have one line between them; says what is in the way. */
+static void share_line(struct bench_file *file, int earlier, int index, const struct driver_line *theirs,
+                       const struct driver_line *ours, const struct json_at *at)
+{
+    const struct bench_instrument *other = &file->instrument[earlier];
+    struct json_at member = json_member(at, "resource", false);
+    if (strcmp(theirs->settings, ours->settings) != 0)
+        json_problem(&member, theirs->settings, "shares the line of '%s', but not its settings: %s",
+                     other->name, ours->settings);
+    for (int i = 0; i < ours->address_count * theirs->address_count; i++) {
+        int address = ours->address[i / theirs->address_count];
+        if (address == theirs->address[i % theirs->address_count])
+            json_problem(&member, "", "unit %d of that line is '%s' already", address, other->name);
+    }
+    if (json_member(at, "interpose", false).node)
+        json_problem(at, "", "shares the line of '%s': its layers belong there", other->name);
+    file->instrument[index].line_of = other->line_of ? other->line_of : earlier + 1;
+}
+
+static void find_line(struct bench_file *file, int index, const struct json_at *at)
+{
+    struct bench_instrument *in = &file->instrument[index];
+    const struct driver *driver = driver_find(in->driver);
+    struct driver_line ours, theirs;
+    if (!driver || !driver->line || driver->line(in->resource, &ours, NULL))
+        return;
+    for (int i = 0; i < index; i++) {
+        const struct driver *other = driver_find(file->instrument[i].driver);
+        if (other && other->line && other->line(file->instrument[i].resource, &theirs, NULL) == 0 &&
+            strcmp(theirs.name, ours.name) == 0)
+            share_line(file, i, index, &theirs, &ours, at);
+    }
+}
+
+/* One port, so one process: what can energise takes the whole line to the keeper. */
+static void keep_lines_together(struct bench_file *file)
+{
+    for (int i = 0; i < file->instrument_count; i++) {
+        struct bench_instrument *in = &file->instrument[i];
+        if (in->line_of)
+            file->instrument[in->line_of - 1].energises |= in->energises;
+    }
+    for (int i = 0; i < file->instrument_count; i++) {
+        struct bench_instrument *in = &file->instrument[i];
+        if (in->line_of)
+            in->energises = file->instrument[in->line_of - 1].energises;
+    }
+}
+
+static void read_interpose(struct bench_instrument *in, const struct json_at *at)
+{
+    const struct driver *driver = driver_find(in->driver);
+    struct json_at list = json_member(at, "interpose", false);
+    if (!list.node || !driver)
+        return;
+    if (driver->link == DRIVER_OWN) {
+        json_problem(&list, "", "driver '%s' opens a device of its own: no layer fits between", in->driver);
+        return;
+    }
+    in->interpose = malloc(sizeof *in->interpose);
+    if (in->interpose)
+        interpose_read(&list, driver->link == DRIVER_LINES, in->interpose);
+    else
+        json_problem(&list, "", "no memory for its layers");
+}
+
 static void read_instrument(struct bench_file *file, const struct json_at *at)
 {
-    static const char *const KNOWN[] = { "name",     "class",    "driver", "dialect", "resource",
-                                         "identity", "simulate", "spi_hz", "notes",   NULL };
+    static const char *const KNOWN[] = { "name",     "class",  "driver", "dialect",   "resource", "identity",
+                                         "simulate", "spi_hz", "notes",  "interpose", NULL };
     static const char *const IDENTITY[] = { "vendor", "model", "serial", NULL };
     int index = file->instrument_count;
     struct bench_instrument *in = &file->instrument[index];
@@ -170,6 +236,8 @@ static void read_instrument(struct bench_file *file, const struct json_at *at)
         copy(in->serial, sizeof in->serial, &identity, "serial", false, "any");
     }
     describe(file, index, at);
+    read_interpose(in, at);
+    find_line(file, index, at);
 }
 
 static void read_instruments(struct bench_file *file, const struct json_at *root)
@@ -315,6 +383,7 @@ static void read_all(struct bench_file *file, const struct json_at *root)
     read_spi(file, root);
     read_chip(file, root);
     read_interlocks(file, root);
+    keep_lines_together(file);
 }
 
 int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems,
@@ -357,7 +426,7 @@ int bench_file_load(const char *path, struct bench_file **ret_file, struct json_
 
 failed:
     cJSON_Delete(root);
-    free(file);
+    bench_file_free(file);
     return code;
 }
 
@@ -365,6 +434,8 @@ void bench_file_free(struct bench_file *file)
 {
     if (!file)
         return;
+    for (int i = 0; i < file->instrument_count; i++)
+        free(file->instrument[i].interpose);
     free(file->json);
     free(file);
 }

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "daemon/base/log.h"
 #include "drivers/driver.h"
 #include "instruments/bench_private.h"
 
@@ -22,11 +23,24 @@ struct queue {
     struct port_request *first, *last;
 };
 
+/* One instrument of the port. All but `instrument`, `index` and `driver` is the thread's own. */
+struct station {
+    const struct bench_instrument *instrument;
+    int index; /* in the bench file */
+    const struct driver *driver;
+    struct driver_config config;
+    void *state; /* of the driver; NULL while not connected */
+    bool dirty;  /* the next answer may belong to an earlier question */
+    bool known;  /* the instrument that the bench file means was here when last asked */
+    int64_t retry_ns, backoff_ns;
+    struct error connect_error;
+};
+
 struct port {
     /* set before the thread starts */
-    const struct bench_instrument *instrument;
-    const struct driver *driver;
     struct clock *clock;
+    struct station station[BENCH_INSTRUMENTS_MAX];
+    int station_count;
     int rank, wake_fd, cut_fd;
     pthread_t thread;
 
@@ -41,13 +55,9 @@ struct port {
     struct error start_error;
 
     /* the thread's own */
-    struct driver_config config;
     struct transport_env env;
-    void *state; /* of the driver; NULL while not connected */
-    bool dirty;  /* the next answer may belong to an earlier question */
-    bool known;  /* the instrument that the bench file means was here when last asked */
-    int64_t retry_ns, backoff_ns;
-    struct error connect_error;
+    struct interpose layers; /* of env */
+    struct modbus_line *line;
 };
 
 static void raise_fd(int fd)
@@ -64,6 +74,16 @@ static void lower_fd(int fd)
         ;
 }
 
+/* A port of one instrument serves whatever it is asked. */
+static struct station *station_of(struct port *port, const struct port_request *request)
+{
+    for (int i = 0; i < port->station_count; i++) {
+        if (port->station[i].index == request->message.instrument)
+            return &port->station[i];
+    }
+    return &port->station[0];
+}
+
 static void complete(struct port_request *request, int code, const struct error *error)
 {
     request->message.code = code;
@@ -72,10 +92,10 @@ static void complete(struct port_request *request, int code, const struct error 
     request->done(request);
 }
 
-static void refuse(struct port_request *request, int code, const char *instrument, const char *why)
+static void refuse(struct port *port, struct port_request *request, int code, const char *why)
 {
     error_set(&request->error, code, "%s", why);
-    error_at(&request->error, instrument, "", 0);
+    error_at(&request->error, station_of(port, request)->instrument->name, "", 0);
     complete(request, code, &request->error);
 }
 
@@ -101,9 +121,9 @@ void port_post(struct port *port, struct port_request *request)
     }
     pthread_mutex_unlock(&port->lock);
     if (stopped)
-        refuse(request, ERR_CANCELLED, port->instrument->name, "the port is closing");
+        refuse(port, request, ERR_CANCELLED, "the port is closing");
     else if (full)
-        refuse(request, ERR_FULL, port->instrument->name, "the port's queue is full");
+        refuse(port, request, ERR_FULL, "the port's queue is full");
     else
         clock_notify(port->clock, port->slot);
 }
@@ -117,11 +137,11 @@ static struct port_request *take_all(struct port *port, int priority)
     return list;
 }
 
-static void refuse_all(struct port_request *list, int code, const char *instrument, const char *why)
+static void refuse_all(struct port *port, struct port_request *list, int code, const char *why)
 {
     while (list) {
         struct port_request *next = list->next;
-        refuse(list, code, instrument, why);
+        refuse(port, list, code, why);
         list = next;
     }
 }
@@ -134,7 +154,7 @@ void port_drop(struct port *port, int code, const char *why)
         raise_fd(port->cut_fd);
     pthread_mutex_unlock(&port->lock);
     clock_notify(port->clock, port->slot);
-    refuse_all(list, code, port->instrument->name, why);
+    refuse_all(port, list, code, why);
 }
 
 /* Next request by priority, or NULL. Marks it running; a cut that was meant for the one before is lowered
@@ -173,78 +193,83 @@ static int check_field(const char *what, const char *expected, const char *found
                      expected);
 }
 
-static int check_identity(struct port *port, struct error *err)
+static int check_identity(struct station *station, struct error *err)
 {
     uint8_t payload[512] = { 0 };
     struct message m = { .magic = MESSAGE_MAGIC, .op = MESSAGE_IDENTIFY };
-    int code = port->driver->request(port->state, &m, payload, sizeof payload - 1, err);
+    int code = station->driver->request(station->state, &m, payload, sizeof payload - 1, err);
     if (code)
         return code;
     const char *vendor = (const char *)payload;
     const char *model = vendor + strlen(vendor) + 1, *serial = model + strlen(model) + 1;
-    code = check_field("vendor", port->instrument->vendor, vendor, err);
+    code = check_field("vendor", station->instrument->vendor, vendor, err);
     if (!code)
-        code = check_field("model", port->instrument->model, model, err);
+        code = check_field("model", station->instrument->model, model, err);
     if (!code)
-        code = check_field("serial number", port->instrument->serial, serial, err);
+        code = check_field("serial number", station->instrument->serial, serial, err);
     return code;
 }
 
-static void disconnect(struct port *port)
+static void disconnect(struct station *station)
 {
-    if (port->state)
-        port->driver->close(port->state);
-    port->state = NULL;
-    port->dirty = false;
+    if (station->state)
+        station->driver->close(station->state);
+    station->state = NULL;
+    station->dirty = false;
 }
 
-static int connect_now(struct port *port, struct error *err)
+static int connect_now(struct port *port, struct station *station, struct error *err)
 {
     struct error failure = { 0 };
-    int code = port->driver->open(&port->config, &port->env, &port->state, &failure);
+    int code = station->driver->open(&station->config, &port->env, &station->state, &failure);
     if (!code) {
-        code = check_identity(port, &failure);
+        code = check_identity(station, &failure);
         if (code == 0 || code == ERR_IDENTITY)
-            port->known = code == 0; /* another one is not ours to switch, not even off */
+            station->known = code == 0; /* another one is not ours to switch, not even off */
         if (code)
-            disconnect(port);
+            disconnect(station);
     }
     if (!code) {
-        port->backoff_ns = 0;
+        station->backoff_ns = 0;
         return 0;
     }
-    error_at(&failure, port->instrument->name, NULL, failure.elapsed_ns);
+    error_at(&failure, station->instrument->name, NULL, failure.elapsed_ns);
     if (code != ERR_CANCELLED) {
-        int64_t next_ns = port->backoff_ns ? 2 * port->backoff_ns : BACKOFF_FIRST_NS;
-        port->backoff_ns = next_ns < BACKOFF_LAST_NS ? next_ns : BACKOFF_LAST_NS;
-        port->retry_ns = clock_now(port->clock) + port->backoff_ns;
-        port->connect_error = failure;
+        int64_t next_ns = station->backoff_ns ? 2 * station->backoff_ns : BACKOFF_FIRST_NS;
+        station->backoff_ns = next_ns < BACKOFF_LAST_NS ? next_ns : BACKOFF_LAST_NS;
+        station->retry_ns = clock_now(port->clock) + station->backoff_ns;
+        station->connect_error = failure;
     }
     *err = failure;
     return code;
 }
 
 /* A normal request does not knock at a dead link before the back-off has passed; a safe one always tries. */
-static int be_connected(struct port *port, int priority, struct error *err)
+static int be_connected(struct port *port, struct station *station, int priority, struct error *err)
 {
-    if (port->state)
+    if (station->state)
         return 0;
-    if (priority != PORT_SAFE && port->backoff_ns && clock_now(port->clock) < port->retry_ns) {
-        *err = port->connect_error;
+    if (priority != PORT_SAFE && station->backoff_ns && clock_now(port->clock) < station->retry_ns) {
+        *err = station->connect_error;
         return err->code;
     }
-    return connect_now(port, err);
+    return connect_now(port, station, err);
 }
 
 /* Brings a doubtful link to a message boundary, by a new connection when it must. */
-static int be_clean(struct port *port, struct error *err)
+static int be_clean(struct station *station, struct error *err)
 {
-    if (!port->dirty)
+    if (!station->dirty)
         return 0;
-    int code = port->driver->resync(port->state, err);
+    int code = station->driver->resync(station->state, err);
     if (!code)
-        port->dirty = false;
+        station->dirty = false;
     return code;
+}
+
+static bool injects_faults(const struct port *port)
+{
+    return interpose_find(port->env.interpose, &interpose_fault) != NULL;
 }
 
 static bool in_doubt(int code)
@@ -254,59 +279,65 @@ static bool in_doubt(int code)
 
 /* Before anything is waited for on a link that is broken or in doubt: the instrument may not answer, but it
  * may still hear. What comes after this confirms, or fails to. */
-static void tell_off(struct port *port, const struct port_request *request)
+static void tell_off(struct port *port, struct station *station, const struct port_request *request)
 {
     struct error ignored;
-    if (port->known && request->priority == PORT_SAFE && request->message.op == MESSAGE_SAFE_OFF &&
-        port->driver->off_unheard != NULL)
-        port->driver->off_unheard(&port->config, &port->env, port->state, request->message.channel, &ignored);
+    if (station->known && request->priority == PORT_SAFE && request->message.op == MESSAGE_SAFE_OFF &&
+        station->driver->off_unheard != NULL)
+        station->driver->off_unheard(&station->config, &port->env, station->state, request->message.channel,
+                                     &ignored);
 }
 
-static int attempt(struct port *port, struct port_request *request, struct error *err)
+static int attempt(struct port *port, struct station *station, struct port_request *request,
+                   struct error *err)
 {
-    if (!port->state || port->dirty)
-        tell_off(port, request);
-    int code = be_connected(port, request->priority, err);
+    if (!station->state || station->dirty)
+        tell_off(port, station, request);
+    int code = be_connected(port, station, request->priority, err);
     if (code)
         return code;
-    code = be_clean(port, err);
+    code = be_clean(station, err);
     if (code && code != ERR_CANCELLED && request->priority == PORT_SAFE) {
         /* The instrument does not answer, but it may still hear: the message goes out, complete, and then the
          * link is tried afresh. */
         struct message blind = request->message;
         struct error ignored;
-        if (port->driver->request(port->state, &blind, request->payload, request->room, &ignored) == 0) {
+        if (station->driver->request(station->state, &blind, request->payload, request->room, &ignored) ==
+            0) {
             request->message = blind;
             return 0;
         }
-        disconnect(port);
-        code = connect_now(port, err);
+        disconnect(station);
+        code = connect_now(port, station, err);
     }
     if (code) {
         if (code != ERR_CANCELLED)
-            disconnect(port);
+            disconnect(station);
         return code;
     }
-    code = port->driver->request(port->state, &request->message, request->payload, request->room, err);
+    code = station->driver->request(station->state, &request->message, request->payload, request->room, err);
+    if (code == 0 && request->message.op == MESSAGE_MEASURE && injects_faults(port))
+        request->message.flags |= READING_SIMULATED;
     if (in_doubt(code))
-        port->dirty = true;
+        station->dirty = true;
     if (code == ERR_LINK)
-        disconnect(port);
+        disconnect(station);
     return code;
 }
 
 static void serve(struct port *port, struct port_request *request)
 {
+    struct station *station = station_of(port, request);
     struct error error = { 0 };
-    int code = attempt(port, request, &error);
+    int code = attempt(port, station, request, &error);
     /* A link that was dropped while idle shows only now: a safe request tries once more on a new connection.
      */
     if (code == ERR_LINK && request->priority == PORT_SAFE)
-        code = attempt(port, request, &error);
+        code = attempt(port, station, request, &error);
     request->message.time_ns = clock_now(port->clock);
     if (code) {
-        tell_off(port, request); /* what resynchronising has woken may hear now */
-        error_at(&error, port->instrument->name, NULL, error.elapsed_ns);
+        tell_off(port, station, request); /* what resynchronising has woken may hear now */
+        error_at(&error, station->instrument->name, NULL, error.elapsed_ns);
     }
     complete(request, code, &error);
 }
@@ -314,8 +345,10 @@ static void serve(struct port *port, struct port_request *request)
 static void run(struct port *port, struct clock_actor *actor)
 {
     struct error ignored = { 0 };
-    if (connect_now(port, &ignored) == ERR_CANCELLED)
-        ignored.code = 0; /* whoever cut it finds the port unconnected and connects */
+    int code = 0;
+    /* One that was cut: whoever cut it finds the port unconnected and connects. */
+    for (int i = 0; i < port->station_count && code != ERR_CANCELLED; i++)
+        code = connect_now(port, &port->station[i], &ignored);
     for (;;) {
         bool stop;
         struct port_request *request = next_request(port, &stop);
@@ -335,7 +368,7 @@ static void run(struct port *port, struct clock_actor *actor)
                 list[i] = take_all(port, i);
             pthread_mutex_unlock(&port->lock);
             for (int i = 0; i < PORT_PRIORITIES; i++)
-                refuse_all(list[i], ERR_FENCED, port->instrument->name, "the clock has dropped this port");
+                refuse_all(port, list[i], ERR_FENCED, "the clock has dropped this port");
             return;
         }
     }
@@ -346,7 +379,7 @@ static void *thread_main(void *argument)
     struct port *port = argument;
     struct clock_actor *actor = NULL;
     struct error error = { 0 };
-    int code = clock_actor_open(port->clock, port->instrument->name, port->rank, &actor, &error);
+    int code = clock_actor_open(port->clock, port->station[0].instrument->name, port->rank, &actor, &error);
     pthread_mutex_lock(&port->lock);
     port->start_code = code;
     port->start_error = error;
@@ -357,31 +390,56 @@ static void *thread_main(void *argument)
     if (code)
         return NULL;
     port->env.actor = actor;
+    if (injects_faults(port))
+        log_warning("%s: faults are injected on its link: nothing that it says is a measurement",
+                    port->station[0].instrument->name);
     run(port, actor);
-    disconnect(port);
+    for (int i = 0; i < port->station_count; i++)
+        disconnect(&port->station[i]);
     clock_actor_close(actor);
     return NULL;
 }
 
-static void configure(struct port *port, const struct bench_file *file, int instrument,
-                      const struct port_options *options)
+static int add_station(struct port *port, const struct bench_file *file, int index, struct error *err)
+{
+    const struct bench_instrument *in = &file->instrument[index];
+    struct station *station = &port->station[port->station_count];
+    *station = (struct station){ .instrument = in, .index = index, .driver = driver_find(in->driver) };
+    if (!station->driver)
+        return error_set(err, ERR_INVALID, "instrument '%s': no driver '%s'", in->name, in->driver);
+    port->station_count++;
+    struct driver_config *config = &station->config;
+    config->class = in->class;
+    config->spi_hz = file->spi_instrument == index ? file->spi_hz : 0;
+    snprintf(config->name, sizeof config->name, "%s", in->name);
+    snprintf(config->resource, sizeof config->resource, "%s", in->resource);
+    bench_dialect_path(file, in->dialect, config->dialect_path, sizeof config->dialect_path);
+    return 0;
+}
+
+static int configure(struct port *port, const struct bench_file *file, int instrument,
+                     const struct port_options *options, struct error *err)
 {
     const struct bench_instrument *in = &file->instrument[instrument];
-    port->instrument = in;
     port->clock = options->clock;
     port->rank = CLOCK_RANK_PORT + instrument;
     port->running = PORT_PRIORITIES;
+    if (in->interpose)
+        port->layers = *in->interpose;
     port->env = (struct transport_env){
         .clock = options->clock,
         .cut_fd = port->cut_fd,
         .links_path = options->links_path,
         .trace_dir = options->trace_dir,
+        .interpose = in->interpose ? &port->layers : NULL,
+        .line = &port->line,
     };
-    port->config.class = in->class;
-    port->config.spi_hz = file->spi_instrument == instrument ? file->spi_hz : 0;
-    snprintf(port->config.name, sizeof port->config.name, "%s", in->name);
-    snprintf(port->config.resource, sizeof port->config.resource, "%s", in->resource);
-    bench_dialect_path(file, in->dialect, port->config.dialect_path, sizeof port->config.dialect_path);
+    int code = add_station(port, file, instrument, err);
+    for (int i = instrument + 1; i < file->instrument_count && !code; i++) {
+        if (file->instrument[i].line_of == instrument + 1)
+            code = add_station(port, file, i, err);
+    }
+    return code;
 }
 
 static void release(struct port *port)
@@ -399,15 +457,11 @@ int port_open(const struct bench_file *file, int instrument, const struct port_o
               struct port **ret, struct error *err)
 {
     const struct bench_instrument *in = &file->instrument[instrument];
-    const struct driver *driver = driver_find(in->driver);
-    if (!driver)
-        return error_set(err, ERR_INVALID, "instrument '%s': no driver '%s'", in->name, in->driver);
     struct port *port = calloc(1, sizeof *port);
     if (!port)
         return error_set(err, ERR_MEMORY, "port of '%s'", in->name);
     pthread_mutex_init(&port->lock, NULL);
     pthread_cond_init(&port->started, NULL);
-    port->driver = driver;
     port->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     port->cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (port->wake_fd < 0 || port->cut_fd < 0) {
@@ -415,18 +469,20 @@ int port_open(const struct bench_file *file, int instrument, const struct port_o
         release(port);
         return code;
     }
-    configure(port, file, instrument, options);
-    int failure = pthread_create(&port->thread, NULL, thread_main, port);
-    if (failure) {
+    int code = configure(port, file, instrument, options, err);
+    int failure = code ? 0 : pthread_create(&port->thread, NULL, thread_main, port);
+    if (failure)
+        code = error_set_errno(err, failure, "thread of port '%s'", in->name);
+    if (code) {
         release(port);
-        return error_set_errno(err, failure, "thread of port '%s'", in->name);
+        return code;
     }
     pthread_mutex_lock(&port->lock);
     while (!port->ready)
         pthread_cond_wait(&port->started, &port->lock);
     pthread_mutex_unlock(&port->lock);
     if (port->start_code) {
-        int code = port->start_code;
+        code = port->start_code;
         if (err)
             *err = port->start_error;
         pthread_join(port->thread, NULL);
@@ -451,7 +507,7 @@ void port_close(struct port *port)
     pthread_mutex_unlock(&port->lock);
     clock_notify(port->clock, port->slot);
     for (int i = 0; i < PORT_PRIORITIES; i++)
-        refuse_all(list[i], ERR_CANCELLED, port->instrument->name, "the port is closing");
+        refuse_all(port, list[i], ERR_CANCELLED, "the port is closing");
     pthread_join(port->thread, NULL);
     release(port);
 }

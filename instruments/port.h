@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * port: one thread per physical link. It alone touches the link; everybody else posts requests to its queue,
- * which is ordered safe > normal. A safe request cuts the transaction that is pending; the link is then
- * brought back to a message boundary before the safe request goes out. A broken link is connected again with
- * back-off, and the identity of what answers is checked each time. Hosts any driver, in the daemon (links
- * that only measure) and in the keeper. */
+ * port: one thread per physical link, for the instrument on it, or for all of them where several share a line
+ * (units of a Modbus line): they are served in turn, out of one queue. It alone touches the link; everybody
+ * else posts requests to its queue, which is ordered safe > normal. A safe request cuts the transaction that
+ * is pending; the link is then brought back to a message boundary before the safe request goes out. A broken
+ * link is connected again with back-off, and the identity of what answers is checked each time. Hosts any
+ * driver, in the daemon (links that only measure) and in the keeper. */
 #ifndef INSTRUMENTS_PORT_H
 #define INSTRUMENTS_PORT_H
 
@@ -35,8 +36,9 @@ struct port_options {
     const char *links_path, *trace_dir; /* or NULL; borrowed */
 };
 
-/* Starts the thread for an instrument of the file (borrowed) and returns when the thread is an actor; the
- * first connect follows by itself. Virtual time stands still meanwhile if the caller is a running actor. */
+/* Starts the thread for an instrument of the file (borrowed), and for those that share its line, and returns
+ * when the thread is an actor; the first connect follows by itself. Requests say which instrument they are
+ * for. Virtual time stands still meanwhile if the caller is a running actor. */
 int port_open(const struct bench_file *file, int instrument, const struct port_options *options,
               struct port **ret, struct error *err);
 /* Cuts what is pending, completes what is queued with ERR_CANCELLED, joins the thread. */

@@ -311,9 +311,14 @@ static int open_ports(struct keeper *keeper, struct error *err)
         .trace_dir = keeper->options.trace_dir,
     };
     for (int i = 0; i < keeper->file->instrument_count; i++) {
+        int line_of = keeper->file->instrument[i].line_of;
         if (!keeper->file->instrument[i].energises)
             continue;
-        int code = port_open(keeper->file, i, &options, &keeper->port[i], err);
+        int code = 0;
+        if (line_of)
+            keeper->port[i] = keeper->port[line_of - 1];
+        else
+            code = port_open(keeper->file, i, &options, &keeper->port[i], err);
         if (code)
             return code;
     }
@@ -453,12 +458,20 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
     return 0;
 }
 
+void keeper_close_ports(struct keeper *keeper)
+{
+    for (int i = 0; keeper->file && i < keeper->file->instrument_count; i++) {
+        if (!keeper->file->instrument[i].line_of)
+            port_close(keeper->port[i]);
+        keeper->port[i] = NULL;
+    }
+}
+
 void keeper_close(struct keeper *keeper)
 {
     if (!keeper)
         return;
-    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++)
-        port_close(keeper->port[i]);
+    keeper_close_ports(keeper);
     observer_close(keeper->observer);
     clock_actor_close(keeper->actor);
     clock_close(keeper->clock);

@@ -59,6 +59,8 @@ struct keeper {
 int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *err);
 /* Closes the ports; does not switch anything. */
 void keeper_close(struct keeper *keeper);
+/* Before the rest: what is pending there is completed. */
+void keeper_close_ports(struct keeper *keeper);
 /* Runs the undo list. all: afterwards also every source of the bench and the bridge, whether armed or not.
  * Steps that confirm leave the list. Writes the report (memory, log, SOCKET.last-safe.json). Returns the
  * steps that did not confirm. */

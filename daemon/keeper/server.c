@@ -341,10 +341,7 @@ static int server_open(struct server *server, struct error *err)
 /* The ports are closed before the server goes: their completions end here. */
 static void server_close(struct server *server)
 {
-    for (int i = 0; i < BENCH_INSTRUMENTS_MAX; i++) {
-        port_close(server->keeper->port[i]);
-        server->keeper->port[i] = NULL;
-    }
+    keeper_close_ports(server->keeper);
     while (server->links)
         link_drop(server, server->links);
     const int fds[] = { server->listen_fd, server->signal_fd, server->epoll_fd };

@@ -37,7 +37,8 @@ struct sim_device_model {
     struct sim_link_ops ops; /* context is the instance */
     /* Creates the instance. The strings and `options` of the setup outlive it. */
     int (*open)(const struct sim_device_setup *setup, void **ret_device, struct error *err);
-    /* The link is there: keep it to answer. */
+    /* The link is there: keep it to answer. Its context is another device where both are units of one line:
+     * then that one passes on what is for this one. */
     void (*attach)(void *device, struct sim_link *link);
     void (*close)(void *device);
 };

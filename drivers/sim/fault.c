@@ -8,8 +8,8 @@
 #include "daemon/base/rng.h"
 #include "drivers/sim/loop_private.h"
 
-static const char *const fault_names[] = { "none",    "silence", "delay",      "truncate",
-                                           "garbage", "wrong",   "disconnect", "deaf" };
+static const char *const fault_names[] = { "none",       "silence", "delay", "truncate", "garbage", "wrong",
+                                           "disconnect", "deaf",    "echo",  "overrun",  "cr" };
 
 int sim_fault_kind(const char *name)
 {
@@ -38,19 +38,35 @@ static bool strikes(struct sim_fault *fault)
     return true;
 }
 
-bool fault_is_deaf(struct sim_link *link)
+bool fault_echoes(struct sim_link *link)
 {
-    return link->fault.kind == SIM_FAULT_DEAF && strikes(&link->fault);
+    return link->fault.kind == SIM_FAULT_ECHO && strikes(&link->fault);
+}
+
+bool fault_hears(struct sim_link *link, int64_t quiet_ns, uint8_t *bytes, size_t n)
+{
+    switch (link->fault.kind) {
+    case SIM_FAULT_DEAF:
+        return !strikes(&link->fault);
+    case SIM_FAULT_OVERRUN:
+        return (double)quiet_ns >= link->fault.value * 1e9 || !strikes(&link->fault);
+    case SIM_FAULT_CR:
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = bytes[i] == '\r' ? '\n' : bytes[i] == '\n' ? ' ' : bytes[i];
+        return true;
+    default:
+        return true;
+    }
 }
 
 bool fault_spoil(struct sim_link *link, uint64_t answer, uint8_t *bytes, size_t *n, int64_t *at_ns)
 {
     struct sim_fault *fault = &link->fault;
-    if (fault->kind == SIM_FAULT_NONE || fault->kind == SIM_FAULT_DEAF || fault->count == 0)
-        return true;
-    if (!strikes(fault))
-        return true;
     bool text = bytes[*n - 1] == '\n';
+    if (fault->kind == SIM_FAULT_CR && text)
+        bytes[*n - 1] = '\r';
+    if (fault->kind == SIM_FAULT_NONE || fault->kind >= SIM_FAULT_DEAF || !strikes(fault))
+        return true;
     struct rng rng;
     switch (fault->kind) {
     case SIM_FAULT_SILENCE:

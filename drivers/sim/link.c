@@ -42,6 +42,11 @@ const char *sim_link_name(const struct sim_link *link)
     return link->name;
 }
 
+void *sim_link_context(const struct sim_link *link)
+{
+    return link->context;
+}
+
 struct sim_link *sim_link_find(struct sim_loop *loop, const char *name)
 {
     for (int i = 0; i < loop->link_n; i++)
@@ -187,15 +192,23 @@ static bool append(uint8_t **buffer, size_t *n, size_t *size, const void *bytes,
     return true;
 }
 
+static void schedule(struct sim_link *link, struct client *client, const uint8_t *bytes, size_t n,
+                     int64_t at_ns);
+
 /* Gives what has come in to the device. */
 static void hand_over(struct sim_link *link, struct client *client)
 {
     uint8_t *bytes = client->in;
     size_t n = client->in_n;
+    int64_t now_ns = sim_now(link->loop);
+    int64_t last_ns = client->heard_ns > client->last_at_ns ? client->heard_ns : client->last_at_ns;
+    client->heard_ns = now_ns;
     client->in = NULL;
     client->in_n = client->in_size = 0;
     client->burst = 0;
-    if (n && link->ops.on_bytes && !fault_is_deaf(link))
+    if (n && fault_echoes(link))
+        schedule(link, client, bytes, n, now_ns);
+    if (n && link->ops.on_bytes && fault_hears(link, now_ns - last_ns, bytes, n))
         link->ops.on_bytes(link->context, client_index(link, client), bytes, n);
     free(bytes);
 }

@@ -82,6 +82,8 @@ void sim_link_disconnect(struct sim_link *link, int client);
 /* "tcp:127.0.0.1:PORT" or "serial:DIR/NAME". */
 const char *sim_link_resource(const struct sim_link *link);
 const char *sim_link_name(const struct sim_link *link);
+/* Who is called with its bytes: the device that it was opened for. */
+void *sim_link_context(const struct sim_link *link);
 /* By name; NULL when unknown. */
 struct sim_link *sim_link_find(struct sim_loop *loop, const char *name);
 
@@ -94,7 +96,11 @@ enum sim_fault_kind {
     SIM_FAULT_GARBAGE,    /* an answer's bytes are replaced by noise of the same length */
     SIM_FAULT_WRONG,      /* a well-formed answer with another value (a digit or a bit differs) */
     SIM_FAULT_DISCONNECT, /* the client is dropped instead of answered */
-    SIM_FAULT_DEAF        /* a lie: what comes in is acknowledged by nobody and acted on by nobody */
+    SIM_FAULT_DEAF,       /* a lie: what comes in is acknowledged by nobody and acted on by nobody */
+    /* Quirks of links, for the interpose layers that cure them; `count` messages to the instrument. */
+    SIM_FAULT_ECHO,    /* what comes in is sent back before it is heard */
+    SIM_FAULT_OVERRUN, /* what comes sooner than value seconds after the last answer or message is lost */
+    SIM_FAULT_CR       /* lines end with a carriage return, both ways */
 };
 /* The next `count` answers are hit (-1: until cleared), after `skip` good ones. */
 struct sim_fault {

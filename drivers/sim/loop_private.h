@@ -61,6 +61,7 @@ struct client {
     uint8_t *out;
     size_t out_n, out_size;
     uint64_t parked_sum;      /* counters when last seen undrained */
+    int64_t heard_ns;         /* when the last message came */
     int64_t parked_since_ns;  /* host time of that; 0: drained */
     int64_t leaving_since_ns; /* host time when its actor closed the slot; 0: it has not */
 };
@@ -135,7 +136,10 @@ void link_forget_actor(struct sim_loop *loop, int slot, bool drop_clients);
 
 /* fault.c: whether what has come in is to be ignored; spoils an answer (its number keys the noise), false
  * when nothing is to be sent, *n = 0 when the client is to be dropped. */
-bool fault_is_deaf(struct sim_link *link);
+/* Whether what comes in is sent back. */
+bool fault_echoes(struct sim_link *link);
+/* Whether the instrument hears what comes in, quiet_ns after the last byte either way; may change it. */
+bool fault_hears(struct sim_link *link, int64_t quiet_ns, uint8_t *bytes, size_t n);
 bool fault_spoil(struct sim_link *link, uint64_t answer, uint8_t *bytes, size_t *n, int64_t *at_ns);
 
 /* loop.c: takes the event's bytes. False (bytes freed) when SIM_EVENTS_MAX are pending. */

@@ -105,15 +105,17 @@ static void serve(struct modbus_server *server, int client, const uint8_t *ask, 
 {
     uint8_t frame[MODBUS_FRAME_MAX];
     uint8_t *answer = frame + (header ? TCP_HEADER : 0);
-    int unit = ask[0] - server->first_unit;
     if (ask[0] == BROADCAST) {
-        for (int i = 0; i < server->units; i++)
-            execute(server, i, ask, answer); /* nobody answers */
+        for (; server; server = server->next)
+            for (int i = 0; i < server->units; i++)
+                execute(server, i, ask, answer); /* nobody answers */
         return;
     }
-    if (unit < 0 || unit >= server->units)
-        return; /* another unit's business, or nobody's */
-    size_t n = execute(server, unit, ask, answer);
+    while (server && (ask[0] < server->first_unit || ask[0] >= server->first_unit + server->units))
+        server = server->next;
+    if (!server)
+        return; /* nobody's */
+    size_t n = execute(server, ask[0] - server->first_unit, ask, answer);
     if (header) {
         memcpy(frame, header, 4);
         put(frame + 4, (int)n);
@@ -224,14 +226,19 @@ void modbus_server_reboot(void *device)
     struct modbus_server *server = device;
     for (int i = 0; i < SIM_CLIENTS_MAX; i++)
         server->input[i].n = 0;
-    for (int i = 0; i < server->units; i++)
-        server->model->reset(device, i);
+    for (; server; server = server->next)
+        for (int i = 0; i < server->units; i++)
+            server->model->reset(server, i);
 }
 
 void modbus_server_attach(void *device, struct sim_link *link)
 {
-    struct modbus_server *server = device;
+    struct modbus_server *server = device, *first = sim_link_context(link);
     server->link = link;
+    if (first != server) {
+        server->next = first->next;
+        first->next = server;
+    }
     server->rtu = server->rtu_option || strncmp(sim_link_resource(link), "serial:", 7) == 0;
 }
 

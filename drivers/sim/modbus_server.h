@@ -27,7 +27,8 @@ struct modbus_server {
     struct sim_loop *loop;
     struct sim_link *link;
     bool rtu_option, rtu;
-    int first_unit, units; /* addresses first_unit .. first_unit + units - 1 */
+    int first_unit, units;      /* addresses first_unit .. first_unit + units - 1 */
+    struct modbus_server *next; /* on the same line */
     struct {
         uint8_t bytes[2 * MODBUS_FRAME_MAX];
         size_t n;

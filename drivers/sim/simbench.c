@@ -132,6 +132,27 @@ static void add_wires(struct simbench *bench, const struct json_at *root, struct
 
 /* ---- Devices ---- */
 
+/* The line that "sim:LINE?..." names, or NULL. */
+static const char *line_name(const struct json_at *at, char room[64])
+{
+    const char *resource = json_string(at, "resource", false, "");
+    if (strncmp(resource, "sim:", 4) != 0 || strcspn(resource + 4, "?") == 0)
+        return NULL;
+    snprintf(room, 64, "%.*s", (int)strcspn(resource + 4, "?"), resource + 4);
+    return room;
+}
+
+/* The link of a device of the same protocol that is on that line already, or NULL. */
+static struct sim_link *line_of(const struct simbench *bench, const char *line,
+                                const struct sim_device_model *model)
+{
+    for (int i = 0; line && i < bench->item_n; i++)
+        if (strcmp(sim_link_name(bench->item[i].link), line) == 0 &&
+            bench->item[i].model->ops.on_bytes == model->ops.on_bytes && model->attach)
+            return bench->item[i].link;
+    return NULL;
+}
+
 static int add_device(struct simbench *bench, const struct simbench_options *options,
                       const struct json_at *root, const struct json_at *at, struct error *err)
 {
@@ -153,8 +174,11 @@ static int add_device(struct simbench *bench, const struct simbench_options *opt
                                       .loop = bench->loop,
                                       .world = bench->world };
     add_wires(bench, root, &setup);
+    char room[64];
+    const char *line = line_name(at, room);
+    struct sim_link *shared = line_of(bench, line, model);
     struct sim_link_options link = {
-        .name = name,
+        .name = line ? line : name,
         .kind = json_choice(&simulate, "link", false, link_kinds, model->default_link),
         .port = (int)json_integer(&simulate, "port", false, 0, 65535, 0),
         .clients_max = (int)json_integer(&simulate, "clients", false, 1, SIM_CLIENTS_MAX, model->clients_max),
@@ -166,7 +190,10 @@ static int add_device(struct simbench *bench, const struct simbench_options *opt
         return error_prefix(err, "%s", name);
     bench->item[bench->item_n].model = model;
     bench->item[bench->item_n].device = device;
-    code = sim_link_open(bench->loop, &link, &model->ops, device, &bench->item[bench->item_n++].link, err);
+    bench->item[bench->item_n++].link = shared;
+    if (!shared)
+        code =
+            sim_link_open(bench->loop, &link, &model->ops, device, &bench->item[bench->item_n - 1].link, err);
     if (!code && model->attach)
         model->attach(device, bench->item[bench->item_n - 1].link);
     return code;
@@ -177,8 +204,9 @@ static int write_links(const struct simbench *bench, const char *dir, struct err
     char path[PATH_MAX_BYTES];
     cJSON *root = cJSON_CreateObject();
     for (int i = 0; i < bench->item_n; i++)
-        cJSON_AddStringToObject(root, sim_link_name(bench->item[i].link),
-                                sim_link_resource(bench->item[i].link));
+        if (!cJSON_HasObjectItem(root, sim_link_name(bench->item[i].link)))
+            cJSON_AddStringToObject(root, sim_link_name(bench->item[i].link),
+                                    sim_link_resource(bench->item[i].link));
     char *text = json_print(root, true);
     cJSON_Delete(root);
     if (!text)

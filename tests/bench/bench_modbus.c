@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "drivers/driver.h"
-#include "drivers/modbus_link.h"
+#include "drivers/modbus_line.h"
 
 enum { ROUNDS = 200, READS = 200, REGISTERS = 200 };
 
@@ -94,7 +94,7 @@ int main(void)
                                     .dialect_path = "configs/instruments/modbus/riden-rd6006.json" };
     struct error err = { 0 };
     void *state = NULL;
-    modbus_link_reserve();
+    modbus_line_reserve();
     if (start(&server[0]) || start(&server[1]))
         return 1;
     modbus_t *bare = modbus_new_tcp("127.0.0.1", server[0].port);

@@ -134,6 +134,28 @@ static void a_meter_feeds_nothing(void **state)
     assert_non_null(told("/rails/VBP", "cannot feed a rail"));
 }
 
+static void layers_fit_their_driver(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *driver, *list, *pointer, *said;
+    } ROWS[] = {
+        { "serprog", "[{\"layer\": \"echo\"}]", NULL, NULL },
+        { "serprog", "[{\"layer\": \"terminator\"}]", "/instruments/5/interpose/0", "sends bytes" },
+        { "spidev", "[{\"layer\": \"echo\"}]", "/instruments/5/interpose", "opens a device of its own" },
+        { "serprog", "[{\"layer\": \"ecco\"}]", "/instruments/5/interpose/0/layer", "" },
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        char with[200];
+        snprintf(with, sizeof with, "\"driver\": \"%s\", \"interpose\": %s", ROWS[i].driver, ROWS[i].list);
+        const char *const changes[] = { "\"driver\": \"serprog\"", with, NULL };
+        int code = load_changed(changes, NULL);
+        if ((code != 0) != (ROWS[i].said != NULL) || (code && !told(ROWS[i].pointer, ROWS[i].said)))
+            fail_msg("%s: %d problems, %s: %s", with, problems.count, problems.item[0].pointer,
+                     problems.item[0].reason);
+    }
+}
+
 static void a_missing_file_is_not_found(void **state)
 {
     (void)state;
@@ -149,7 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_simulated_bench_loads),         cmocka_unit_test(mistakes_are_told_all_at_once),
         cmocka_unit_test(a_bench_of_steel_has_no_simulator), cmocka_unit_test(a_meter_feeds_nothing),
-        cmocka_unit_test(a_missing_file_is_not_found),
+        cmocka_unit_test(layers_fit_their_driver),           cmocka_unit_test(a_missing_file_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
