@@ -15,6 +15,7 @@
 #include "daemon/base/log.h"
 #include "drivers/driver.h"
 #include "instruments/bench_private.h"
+#include "instruments/settings.h"
 
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_LAST_NS  (5 * NS_PER_S)
@@ -32,6 +33,7 @@ struct station {
     void *state; /* of the driver; NULL while not connected */
     bool dirty;  /* the next answer may belong to an earlier question */
     bool known;  /* the instrument that the bench file means was here when last asked */
+    struct settings settings;
     int64_t retry_ns, backoff_ns;
     struct error connect_error;
 };
@@ -229,6 +231,7 @@ static int connect_now(struct port *port, struct station *station, struct error 
         if (code)
             disconnect(station);
     }
+    station->settings.doubtful = true;
     if (!code) {
         station->backoff_ns = 0;
         return 0;
@@ -264,6 +267,32 @@ static int be_clean(struct station *station, struct error *err)
     int code = station->driver->resync(station->state, err);
     if (!code)
         station->dirty = false;
+    station->settings.doubtful = true; /* silence may have been a reboot */
+    return code;
+}
+
+static int request_for_settings(void *context, struct message *message, struct error *err)
+{
+    struct station *station = context;
+    uint8_t nothing[1];
+    return station->driver->request(station->state, message, nothing, 0, err);
+}
+
+/* Makes a link that is new, or was in doubt, what it was, and serves the request. Switching off does not wait
+ * for that. */
+static int serve_known(struct station *station, struct port_request *request, struct error *err)
+{
+    struct message asked = request->message;
+    int code = 0;
+    if (station->settings.doubtful && request->priority != PORT_SAFE)
+        code = settings_restore(&station->settings, request_for_settings, station, err);
+    if (!code)
+        code = settings_check(&station->settings, &asked, err);
+    if (!code)
+        code =
+            station->driver->request(station->state, &request->message, request->payload, request->room, err);
+    if (!code)
+        settings_after(&station->settings, &asked, &request->message);
     return code;
 }
 
@@ -291,6 +320,7 @@ static void tell_off(struct port *port, struct station *station, const struct po
 static int attempt(struct port *port, struct station *station, struct port_request *request,
                    struct error *err)
 {
+    settings_before(&station->settings, &request->message);
     if (!station->state || station->dirty)
         tell_off(port, station, request);
     int code = be_connected(port, station, request->priority, err);
@@ -315,7 +345,7 @@ static int attempt(struct port *port, struct station *station, struct port_reque
             disconnect(station);
         return code;
     }
-    code = station->driver->request(station->state, &request->message, request->payload, request->room, err);
+    code = serve_known(station, request, err);
     if (code == 0 && request->message.op == MESSAGE_MEASURE && injects_faults(port))
         request->message.flags |= READING_SIMULATED;
     if (in_doubt(code))

@@ -231,6 +231,7 @@ struct cell {
     uint8_t bytes[3];        /* the same of a bridge */
     bool lost_power;         /* by a reboot, or by the instrument's own watchdog */
     bool ready, is_off;      /* works without a fault; was said to be off */
+    bool restored;           /* switched on again after a loss of power that was told */
     char problem[700];       /* the first one; "" */
 };
 
@@ -328,7 +329,7 @@ static void judge_value(struct cell *c, const struct message *m, double truth)
         return;
     }
     bool flagged = m->flags & READING_NOT_A_NUMBER;
-    bool without_power = c->lost_power && fabs(m->value[0]) < fabs(truth);
+    bool without_power = c->lost_power && !c->restored && fabs(m->value[0]) < fabs(truth);
     if (!flagged && !without_power && !(fabs(m->value[0] - truth) <= c->row->tolerance))
         broken(c, "%g as a good value, %g is right", m->value[0], truth);
 }
@@ -337,7 +338,7 @@ static void judge_value(struct cell *c, const struct message *m, double truth)
 static void judge_code(struct cell *c, int code, const struct error *err)
 {
     static const int ENDS[] = { 0,           ERR_TIMEOUT, ERR_NO_ANSWER, ERR_GARBAGE,
-                                ERR_REFUSED, ERR_LINK,    ERR_IDENTITY };
+                                ERR_REFUSED, ERR_LINK,    ERR_IDENTITY,  ERR_TRIPPED };
     for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++) {
         if (code == ENDS[i])
             return;
@@ -454,6 +455,25 @@ static void arm(struct cell *c)
     c->faults.skip = c->phase == PHASE_IDENTIFY ? 1 : 0;
 }
 
+/* Power was lost, and that was said. Settings must have been put back, the output must not; once it is on
+ * again the readings are those of before. */
+static int switch_on_again(struct cell *c, struct message *m, struct error *err)
+{
+    struct message state;
+    int code = ask(c, MESSAGE_STATE, 0, 0, &state, err);
+    if (!code && ((state.flags & MESSAGE_ON) || !(state.flags & MESSAGE_TRIPPED)))
+        broken(c, "power was lost, and the state says %#x", state.flags);
+    if (!code)
+        ask(c, MESSAGE_CLEAR_TRIP, 0, 0, &state, err); /* of makes that latch it */
+    if (!code)
+        code = ask(c, MESSAGE_OUTPUT, 1, 0, &state, err);
+    sim_rig_wait(c->rig, 3);
+    if (!code)
+        code = transfer(c, m, err);
+    c->restored = code == 0;
+    return code;
+}
+
 /* The fault has gone: the port must find back, and whatever it says then is right. */
 static void recover(struct cell *c)
 {
@@ -466,11 +486,16 @@ static void recover(struct cell *c)
         code = c->row->class == CLASS_SPI ? ask(c, MESSAGE_SPI_DRIVE, 1, 0, &m, &err) : 0;
         if (!code)
             code = transfer(c, &m, &err);
+        if (code == ERR_TRIPPED && energises(c->row))
+            code = switch_on_again(c, &m, &err);
     }
     double took_s = (double)(clock_now(c->rig->env.clock) - start_ns) / 1e9;
     if (!code && has_set_point(c->row) && energises(c->row)) {
         code = ask(c, MESSAGE_STATE, 0, 0, &state, &err);
         c->lost_power |= (state.flags & MESSAGE_TRIPPED) || !(state.flags & MESSAGE_ON);
+        bool was_on = c->fault == LAB_REBOOT && (c->phase == PHASE_SET || c->phase == PHASE_TRANSFER);
+        if (was_on && !c->restored && !(state.flags & MESSAGE_TRIPPED))
+            broken(c, "lost its power while it was on, and nobody was told");
     }
     if (code || took_s > RECOVERY_LIMIT_S)
         broken(c, "not back after %.1f s: %s", took_s, code ? err.message : "too late");
@@ -486,7 +511,7 @@ static void run_cell(struct cell *c)
         (struct lab_faults){ .speech = &c->speech, .seed = c->faults.seed, .reboot = reboot, .context = c };
     if (!open_port(c))
         return;
-    c->ready = false;
+    c->ready = c->restored = false;
     for (int i = 0; i < PREPARE_TRIES && !c->ready; i++)
         prepare(c);
     if (!c->ready)
