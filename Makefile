@@ -54,7 +54,7 @@ SRC := $(filter-out $(MAINS),$(wildcard daemon/base/*.c daemon/*.c daemon/client
 OBJ := $(SRC:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libnightbench.a
 
-LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lm
+LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lftdi1 -lm
 
 .PHONY: torture-death torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs

@@ -17,8 +17,9 @@
 #include "drivers/interpose.h"
 #include "drivers/visa.h"
 
-static const struct transport_ops *const TRANSPORTS[] = { &transport_prologix, &transport_serial,
-                                                          &transport_tcp, &transport_usbtmc };
+static const struct transport_ops *const TRANSPORTS[] = { &transport_ftdi, &transport_prologix,
+                                                          &transport_serial, &transport_tcp,
+                                                          &transport_usbtmc };
 
 enum { RESOURCE_MAX = 256, DRAIN_PASSES_MAX = 1000 };
 
@@ -41,7 +42,7 @@ int transport_open_plain(const struct transport_env *env, const char *name, cons
     return error_set(
         err, ERR_INVALID,
         "resource '%s': unknown transport; write tcp:HOST:PORT, serial:PATH?baud=N, usbtmc:/dev/usbtmcN, "
-        "prologix:tcp:HOST:1234/ADDRESS or sim:",
+        "prologix:tcp:HOST:1234/ADDRESS, ftdi:VID:PID[:SERIAL[:INTERFACE]] or sim:",
         resource);
 }
 

@@ -2,7 +2,8 @@
  * Copyright the nightbench authors
  *
  * transport: what carries the bytes of an instrument, picked by the prefix of its resource: "tcp:HOST:PORT",
- * "serial:PATH[?baud=N]", "usbtmc:/dev/usbtmcN", "prologix:tcp:HOST:PORT/ADDRESS", "sim:" or "sim:NAME"
+ * "serial:PATH[?baud=N]", "usbtmc:/dev/usbtmcN", "prologix:tcp:HOST:PORT/ADDRESS",
+ * "ftdi:VID:PID", "sim:" or "sim:NAME"
  * (looked up in the simulator's links.json by the instrument's name or by NAME); VISA strings are aliases
  * (drivers/visa.h). A transport belongs to the thread of its port. Every wait can be cut: when the
  * environment's cut descriptor is readable, calls return ERR_CANCELLED. */
@@ -83,7 +84,8 @@ void transport_stream_flush(struct transport *transport);
 void transport_stream_close(struct transport *transport);
 int transport_stream_fd(const struct transport *transport);
 
-extern const struct transport_ops transport_tcp, transport_serial, transport_usbtmc, transport_prologix;
+extern const struct transport_ops transport_ftdi, transport_tcp, transport_serial, transport_usbtmc,
+    transport_prologix;
 /* As transport_open, without "sim:", layers and trace: for transports that wrap. */
 int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
                          struct transport **ret, struct error *err);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * test_mpsse: the driver against a small engine that executes the opcodes of AN_108 and a chip whose answer
- * is a running checksum of what was written since CS fell, so that a lost or swapped byte cannot pass. */
+ * test_mpsse: the driver against an engine of ours at the end of a TCP link. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,91 +9,23 @@
 #include <cmocka.h>
 
 #include "drivers/driver.h"
+#include "tests/unit/mpsse_engine.h"
 #include "tests/unit/peer.h"
 
 struct engine {
+    struct mpsse_engine mpsse;
     struct peer peer;
-    uint8_t in[1 << 16];
-    size_t have;
-    uint8_t pins, direction, sum;
-    unsigned divisor;
-    atomic_bool mute, divide_by_5, loopback, cs_stuck;
-    atomic_int selections;
 };
 
-static uint8_t shift(struct engine *e, uint8_t byte)
+static void say_to_peer(struct mpsse_engine *mpsse, const void *data, size_t n)
 {
-    e->sum = (uint8_t)(e->sum * 31 + byte + 1);
-    return e->sum;
-}
-
-static void pins(struct engine *e, uint8_t value, uint8_t direction)
-{
-    if ((e->pins & 8) && !(value & 8) && (direction & 8)) {
-        e->sum = 0;
-        atomic_fetch_add(&e->selections, 1);
-    }
-    e->pins = value;
-    e->direction = direction;
-}
-
-/* Bytes taken; 0 when the command is not complete. */
-static size_t one_opcode(struct engine *e, const uint8_t *p, size_t n)
-{
-    size_t length = n >= 3 ? (p[1] | (size_t)p[2] << 8) + 1 : 0;
-    uint8_t out[1 << 12], answer[2] = { 0xfa, p[0] };
-    switch (p[0]) {
-    case 0x11:
-        if (n < 3 || n < 3 + length)
-            return 0;
-        for (size_t i = 0; i < length; i++)
-            shift(e, p[3 + i]);
-        return 3 + length;
-    case 0x20:
-        if (n < 3)
-            return 0;
-        for (size_t i = 0; i < length && i < sizeof out; i++)
-            out[i] = shift(e, 0xa5);
-        peer_say(&e->peer, out, length);
-        return 3;
-    case 0x80:
-        if (n < 3)
-            return 0;
-        pins(e, p[1], p[2]);
-        return 3;
-    case 0x81:
-        answer[0] = atomic_load(&e->cs_stuck) ? 0 : e->pins;
-        peer_say(&e->peer, answer, 1);
-        return 1;
-    case 0x85:
-        atomic_store(&e->loopback, false);
-        return 1;
-    case 0x86:
-        e->divisor = (unsigned)length - 1;
-        return n < 3 ? 0 : 3;
-    case 0x87:
-        return 1;
-    case 0x8a:
-        atomic_store(&e->divide_by_5, false);
-        return 1;
-    default:
-        peer_say(&e->peer, answer, 2);
-        return 1;
-    }
+    peer_say(mpsse->context, data, n);
 }
 
 static void engine_data(struct peer *peer, const char *data, size_t n)
 {
     struct engine *e = peer->context;
-    if (atomic_load(&e->mute))
-        return;
-    memcpy(e->in + e->have, data, n);
-    e->have += n;
-    size_t done = 0, used;
-    while (done < e->have && (used = one_opcode(e, e->in + done, e->have - done)) > 0)
-        done += used;
-    memmove(e->in, e->in + done, e->have - done);
-    e->have -= done;
+    mpsse_engine_feed(&e->mpsse, data, n);
 }
 
 struct rig {
@@ -112,8 +43,10 @@ static int start(void **state)
     *state = rig;
     rig->engine.peer.on_data = engine_data;
     rig->engine.peer.context = &rig->engine;
-    rig->engine.divide_by_5 = rig->engine.loopback = true;
-    rig->engine.pins = 8;
+    rig->engine.mpsse.say = say_to_peer;
+    rig->engine.mpsse.context = &rig->engine.peer;
+    rig->engine.mpsse.divide_by_5 = rig->engine.mpsse.loopback = true;
+    rig->engine.mpsse.pins = 8;
     rig->env.cut_fd = -1;
     if (peer_start(&rig->engine.peer) || clock_open(NULL, &rig->env.clock, NULL) ||
         clock_actor_open(rig->env.clock, "test", 0, &rig->env.actor, NULL))
@@ -187,7 +120,7 @@ static void every_byte_goes_through(void **state)
             fail_msg("%u bytes: %s", LENGTHS[i], rig->err.message);
         check_exchange(rig, LENGTHS[i]);
     }
-    assert_int_equal(atomic_load(&rig->engine.selections), 2 * sizeof LENGTHS / sizeof *LENGTHS);
+    assert_int_equal(atomic_load(&rig->engine.mpsse.selections), 2 * sizeof LENGTHS / sizeof *LENGTHS);
 }
 
 static void pins_are_inputs_until_told(void **state)
@@ -196,10 +129,10 @@ static void pins_are_inputs_until_told(void **state)
     double value;
     assert_int_equal(opened(rig), 0);
     assert_int_equal(one(rig, MESSAGE_SPI_DRIVE, 1, NULL), 0);
-    assert_true(rig->engine.pins == 8 && rig->engine.direction == 0x0b);
-    assert_false(rig->engine.divide_by_5 || rig->engine.loopback);
+    assert_true(rig->engine.mpsse.pins == 8 && rig->engine.mpsse.direction == 0x0b);
+    assert_false(rig->engine.mpsse.divide_by_5 || rig->engine.mpsse.loopback);
     assert_int_equal(one(rig, MESSAGE_SAFE_OFF, 0, &value), 0);
-    assert_true(value == 0 && rig->engine.direction == 0);
+    assert_true(value == 0 && rig->engine.mpsse.direction == 0);
 }
 
 static void clocks(void **state)
@@ -219,15 +152,15 @@ static void clocks(void **state)
         assert_int_equal(one(rig, MESSAGE_SPI_CLOCK, CASES[i].asked, &hz), 0);
         assert_true(hz == CASES[i].real);
         assert_int_equal(one(rig, MESSAGE_SPI_DRIVE, 1, NULL), 0); /* answered: the divisor has arrived */
-        assert_int_equal(rig->engine.divisor, CASES[i].divisor);
+        assert_int_equal(rig->engine.mpsse.divisor, CASES[i].divisor);
     }
 }
 
 static void a_write_left_open_is_filled(void **state)
 {
     struct rig *rig = *state;
-    memcpy(rig->engine.in, "\x11\xff\x01half", 7); /* 512 bytes were to come */
-    rig->engine.have = 7;
+    memcpy(rig->engine.mpsse.in, "\x11\xff\x01half", 7); /* 512 bytes were to come */
+    rig->engine.mpsse.have = 7;
     assert_int_equal(opened(rig), 0);
     assert_int_equal(one(rig, MESSAGE_SPI_DRIVE, 1, NULL), 0);
     assert_int_equal(exchange(rig, 100), 0);
@@ -239,13 +172,13 @@ static void silence_and_a_stuck_select(void **state)
     struct rig *rig = *state;
     assert_int_equal(opened(rig), 0);
     assert_int_equal(one(rig, MESSAGE_SPI_DRIVE, 1, NULL), 0);
-    atomic_store(&rig->engine.cs_stuck, true);
+    atomic_store(&rig->engine.mpsse.cs_stuck, true);
     assert_int_equal(exchange(rig, 4), ERR_GARBAGE);
-    atomic_store(&rig->engine.cs_stuck, false);
+    atomic_store(&rig->engine.mpsse.cs_stuck, false);
     assert_int_equal(exchange(rig, 4), 0);
-    atomic_store(&rig->engine.mute, true);
+    atomic_store(&rig->engine.mpsse.mute, true);
     assert_int_equal(exchange(rig, 4), ERR_TIMEOUT);
-    atomic_store(&rig->engine.mute, false);
+    atomic_store(&rig->engine.mpsse.mute, false);
     assert_int_equal(exchange(rig, 4), 0);
     check_exchange(rig, 4);
 }
