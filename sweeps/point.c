@@ -133,17 +133,22 @@ static int measure_again(struct run *run, int step, int *ret_verdict, struct err
     return rc;
 }
 
-/* Power cycle, everything put back, and the golden check passed again where the campaign has one. */
+/* Power cycle, the golden check passed again where the campaign has one, and everything put back. */
 static int rescue(struct run *run, const struct run_point *point, struct error *err)
 {
     int golden = last_measured(run, point->step, STEP_GOLDEN), verdict = VERDICT_PASS;
+    struct run_dark state;
 
-    int rc = runner_recover(run, err);
+    int rc = runner_event(run, "recover", NULL, err, "power cycle");
+    if (rc == 0)
+        rc = runner_go_dark(run, &state, err);
+    if (rc == 0)
+        rc = runner_come_home(run, &state, err);
     if (rc == 0 && run->has_bench && golden >= 0)
         rc = measure_again(run, golden, &verdict, err);
     if (rc == 0 && verdict == VERDICT_FAIL)
         rc = error_set(err, ERR_MISMATCH, "the chip fails its golden check after a power cycle");
-    return rc;
+    return rc == 0 ? runner_go_back(run, &state, err) : rc;
 }
 
 /* Without an earlier calibration there is nothing to repeat: a plain retry. */

@@ -412,36 +412,51 @@ int runner_go_dark(struct run *run, struct run_dark *state, struct error *err)
 {
     *state = (struct run_dark){ .was_up = run->has_bench && run->power.up,
                                 .adc = run->adc,
+                                .loaded_adc = run->loaded_adc,
                                 .network = run->network,
                                 .clock_hz = run->bus.clock_hz };
     memcpy(state->target_v, run->power.set_v, sizeof state->target_v);
     return run->has_bench ? runner_power_down(run, false, err) : 0;
 }
 
-int runner_relight(struct run *run, const struct run_dark *state, struct error *err)
+int runner_come_home(struct run *run, const struct run_dark *state, struct error *err)
 {
     if (!state->was_up)
         return 0;
-    int rc = runner_power_up(run, state->target_v, err);
+    int rc = runner_power_up(run, run->home_v, err);
     if (rc == 0)
         rc = runner_identify_chip(run, err);
-    if (rc == 0 && run->bus.clock_hz != state->clock_hz)
-        rc = spi_set_clock(run->context->client, state->clock_hz, &run->bus.clock_hz, err);
     if (rc == 0 && run->calibration.valid)
         rc = runner_write_trims(run, err);
     if (rc == 0 && state->network >= 0)
-        rc = runner_load(run, CAMPAIGN_CHIP, state->network, &state->adc, err);
+        rc = runner_load(run, CAMPAIGN_CHIP, state->network, &run->home_adc, err);
+    if (rc == 0)
+        run->loaded_adc = run->home_adc;
     return rc;
 }
 
-int runner_recover(struct run *run, struct error *err)
+int runner_go_back(struct run *run, const struct run_dark *state, struct error *err)
 {
-    struct run_dark state;
+    int rc = 0;
 
-    int rc = runner_event(run, "recover", NULL, err, "power cycle");
+    if (!state->was_up)
+        return 0;
+    if (run->bus.clock_hz != state->clock_hz)
+        rc = spi_set_clock(run->context->client, state->clock_hz, &run->bus.clock_hz, err);
+    if (rc == 0 && state->network >= 0)
+        rc = runner_load(run, CAMPAIGN_CHIP, state->network, &state->adc, err);
     if (rc == 0)
-        rc = runner_go_dark(run, &state, err);
-    return rc == 0 ? runner_relight(run, &state, err) : rc;
+        rc = power_move(&run->power, state->target_v, err);
+    if (rc == 0)
+        run->loaded_adc = state->loaded_adc;
+    return rc;
+}
+
+int runner_relight(struct run *run, const struct run_dark *state, struct error *err)
+{
+    int rc = runner_come_home(run, state, err);
+
+    return rc == 0 ? runner_go_back(run, state, err) : rc;
 }
 
 static void axis_targets(const struct run *run, const struct campaign_axis *axis, double value,

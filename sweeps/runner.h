@@ -54,8 +54,9 @@ struct run {
 
     int network;                          /* loaded on the chip (and on the reference); -1 none */
     struct adc_config adc, reference_adc; /* in force on the run's back end, and on the reference */
-    struct adc_config
-        loaded_adc; /* "as loaded": of the last load or sweep; a step's own setting leaves it alone */
+    struct adc_config loaded_adc;     /* of the last load or sweep; a step's own setting leaves it alone */
+    struct adc_config home_adc;       /* of the last load: where the chip comes up again, */
+    double home_v[PROFILE_RAILS_MAX]; /* with the supplies of the last power step */
     bool chip_loaded;
     int reference_network;
     struct run_calibration calibration;
@@ -125,18 +126,21 @@ int runner_load(struct run *run, int backend, int network, const struct adc_conf
 int runner_load_again(struct run *run, struct error *err);
 struct backend *runner_backend(struct run *run, int backend);
 void runner_close_backends(struct run *run);
-/* Power cycle, identity, trims and network as they were; rails at the voltages that were set. */
-int runner_recover(struct run *run, struct error *err);
-/* The same in two halves, with a person's time between them: what was in force goes into *state. */
+/* Outputs off, and everything as it was again, with a person's time in between. What was in force goes into
+ * *state. */
 struct run_dark {
     bool was_up;
     double target_v[PROFILE_RAILS_MAX];
-    struct adc_config adc;
+    struct adc_config adc, loaded_adc;
     int network;
     double clock_hz; /* of the SPI bus */
 };
 int runner_go_dark(struct run *run, struct run_dark *state, struct error *err);
 int runner_relight(struct run *run, const struct run_dark *state, struct error *err);
+/* Its two halves. A chip comes up, gets its network, and can be trusted at the supplies of the power step,
+ * which a sweep may have left because the chip fails elsewhere. */
+int runner_come_home(struct run *run, const struct run_dark *state, struct error *err);
+int runner_go_back(struct run *run, const struct run_dark *state, struct error *err);
 /* Writes the trims of the calibration in force. */
 int runner_write_trims(struct run *run, struct error *err);
 /* Puts the axis values of a cell in force. */

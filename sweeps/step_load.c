@@ -31,7 +31,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     int rc = runner_load(run, run->context->backend, load->network, &load->adc, err);
 
     if (rc == 0)
-        run->loaded_adc = load->adc;
+        run->loaded_adc = run->home_adc = load->adc;
     return rc;
 }
 

@@ -64,6 +64,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
             return rc;
     }
     targets(run->profile, &point->what->u.power, target_v);
+    memcpy(run->home_v, target_v, sizeof run->home_v);
     return runner_power_up(run, target_v, err);
 }
 
