@@ -226,4 +226,4 @@ format:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(SIGROK_OBJ:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)
+-include $(OBJ:.o=.d) $(SIGROK_OBJ:.o=.d) $(LAB_OBJ:.o=.d) $(CARELESS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)
