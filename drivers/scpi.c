@@ -13,6 +13,7 @@
 #include "drivers/driver.h"
 #include "drivers/scpi_ask.h"
 #include "drivers/scpi_chamber.h"
+#include "drivers/scpi_log.h"
 #include "instruments/bench.h"
 
 enum { RESYNC_ANSWERS_MAX = 8 };
@@ -31,6 +32,7 @@ struct scpi {
     uint32_t prepared;    /* bit per channel number */
     bool watchdog_armed;  /* by us, over this connection */
     double range_v, nplc; /* of a meter; NAN: automatic, as found */
+    struct scpi_log log[DIALECT_CHANNELS_MAX];
 };
 
 /* Settings that must precede the first setting of a channel after a connect (source function, meter
@@ -304,6 +306,20 @@ static int do_configure(struct scpi *s, const struct dialect_channel *ch, struct
     return 0;
 }
 
+static int do_log(struct scpi *s, const struct dialect_channel *ch, struct message *m, uint8_t *payload,
+                  size_t room, struct error *err)
+{
+    struct scpi_log *log = &s->log[ch - s->talk.dialect->channel];
+    if (!scpi_talk_has(&s->talk, DIALECT_LOG_FETCH))
+        return error_set(err, ERR_UNSUPPORTED, "%s has no logger", s->talk.dialect->name);
+    if (m->op == MESSAGE_LOG_READ)
+        return scpi_log_read(&s->talk, log, m, payload, room, err);
+    if (m->op == MESSAGE_LOG_STOP)
+        return scpi_log_stop(&s->talk, log, m, err);
+    int code = prepare(s, m->channel, err);
+    return code ? code : scpi_log_start(&s->talk, log, m, err);
+}
+
 /* Nobody knows what a raw setting has changed. */
 static int do_query(struct scpi *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
@@ -376,6 +392,10 @@ static int serve(struct scpi *s, struct message *m, uint8_t *payload, size_t roo
         return do_measure(s, ch, m, err);
     case MESSAGE_CONFIGURE:
         return do_configure(s, ch, m, err);
+    case MESSAGE_LOG_START:
+    case MESSAGE_LOG_READ:
+    case MESSAGE_LOG_STOP:
+        return do_log(s, ch, m, payload, room, err);
     case MESSAGE_SAFE_OFF:
         return do_safe_off(s, m, err);
     default:

@@ -6,8 +6,8 @@
  * sheet (one year), to be checked against a printed one before anybody relies on them. */
 #include <string.h>
 
+#include "drivers/sim/sim_elog.h"
 #include "drivers/sim/sim_models.h"
-#include "drivers/sim/sim_supply.h"
 
 /* [K] N6784A: seamless current readback ranges 10 uA, 1 mA, 100 mA, 3 A; 6 V and 20 V. */
 #define N6784A                                                                                               \
@@ -86,6 +86,7 @@ static void channel_count_query(struct scpi_call *call)
 
 static const struct scpi_command commands[] = {
     SUPPLY_COMMANDS,
+    ELOG_COMMANDS,
     { "[SOURce]:CURRent:LIMit[:POSitive][:IMMediate][:AMPLitude]", supply_set_current, supply_get_current },
     { "[SOURce]:VOLTage:PROTection:REMote[:POSitive][:LEVel]", supply_set_ovp, supply_get_ovp },
     { "[SOURce]:EMULation", set_emulation, emulation_query },
@@ -107,7 +108,8 @@ static const struct supply_data data = {
               .command = commands,
               .channels = 4,
               .pace_s = 1e-3, /* [K] */
-              .reset = supply_reset },
+              .reset = elog_reset },
+    .instance_size = sizeof(struct elog_frame),
     .aperture_s = 20.48e-3, /* [K] 1000 points of 20.48 us */
     .ocp_delay_s = 20e-3,
     .channel = { N6784A, N6784A, N6784A, N6784A },
@@ -115,7 +117,10 @@ static const struct supply_data data = {
 
 static int open_n6705c(const struct sim_device_setup *setup, void **ret_device, struct error *err)
 {
-    return supply_open(&data, setup, ret_device, err);
+    int code = supply_open(&data, setup, ret_device, err);
+    if (!code)
+        elog_reset(*ret_device);
+    return code;
 }
 
 const struct sim_device_model sim_n6705c = {
@@ -127,5 +132,5 @@ const struct sim_device_model sim_n6705c = {
              .on_reboot = scpi_server_reboot },
     .open = open_n6705c,
     .attach = scpi_server_attach,
-    .close = supply_close,
+    .close = elog_close,
 };

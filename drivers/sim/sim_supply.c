@@ -375,12 +375,30 @@ void supply_get_sense(struct scpi_call *call)
 
 /* ---- Measurement: the true average over the aperture, then this unit's errors ---- */
 
-static double noise(struct supply *supply, const struct scpi_call *call, int i, double rms)
+static double noise(struct supply *supply, int number, double rms)
 {
     struct rng rng;
-    rng_init(&rng, supply->seed, "readback", supply->entity, (uint64_t)call->channel[i],
-             supply_channel(call, i)->readings++);
+    rng_init(&rng, supply->seed, "readback", supply->entity, (uint64_t)number,
+             supply->channel[number - 1].readings++);
     return rng_normal(&rng) * rms;
+}
+
+double supply_volt_reading(struct supply *supply, int number, double volt)
+{
+    const struct supply_channel *channel = &supply->channel[number - 1];
+    return volt * (1 + channel->read_v_gain) + channel->read_v_offset +
+           noise(supply, number, channel->data->noise_v);
+}
+
+double supply_current_reading(struct supply *supply, int number, double amps)
+{
+    const struct supply_channel *channel = &supply->channel[number - 1];
+    const struct supply_range *range = channel->data->range;
+    int r = 0;
+    while (r + 1 < SUPPLY_RANGES_MAX && range[r + 1].up_to_a > 0 && fabs(amps) > range[r].up_to_a)
+        r++;
+    return amps * (1 + channel->range_gain[r]) + channel->range_offset[r] +
+           noise(supply, number, range[r].noise_a);
 }
 
 static void begin_aperture(struct scpi_call *call, scpi_handler resume)
@@ -397,11 +415,10 @@ static void answer_voltage(struct scpi_call *call)
 {
     struct supply *supply = supply_of(call);
     for (int i = 0; i < call->channel_n; i++) {
-        struct supply_channel *channel = supply_channel(call, i);
+        const struct supply_channel *channel = supply_channel(call, i);
         struct world_integrals end = world_source_integrals(supply->world, channel->source);
         double volt = (end.volt_s - channel->start.volt_s) / (end.t_s - channel->start.t_s);
-        volt = volt * (1 + channel->read_v_gain) + channel->read_v_offset;
-        scpi_server_answer_number(call, volt + noise(supply, call, i, channel->data->noise_v));
+        scpi_server_answer_number(call, supply_volt_reading(supply, call->channel[i], volt));
     }
 }
 
@@ -409,15 +426,10 @@ static void answer_current(struct scpi_call *call)
 {
     struct supply *supply = supply_of(call);
     for (int i = 0; i < call->channel_n; i++) {
-        struct supply_channel *channel = supply_channel(call, i);
+        const struct supply_channel *channel = supply_channel(call, i);
         struct world_integrals end = world_source_integrals(supply->world, channel->source);
         double amps = (end.coulomb - channel->start.coulomb) / (end.t_s - channel->start.t_s);
-        int r = 0;
-        while (r + 1 < SUPPLY_RANGES_MAX && channel->data->range[r + 1].up_to_a > 0 &&
-               fabs(amps) > channel->data->range[r].up_to_a)
-            r++;
-        amps = amps * (1 + channel->range_gain[r]) + channel->range_offset[r];
-        scpi_server_answer_number(call, amps + noise(supply, call, i, channel->data->range[r].noise_a));
+        scpi_server_answer_number(call, supply_current_reading(supply, call->channel[i], amps));
     }
 }
 

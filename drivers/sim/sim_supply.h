@@ -78,6 +78,9 @@ double supply_error(uint64_t seed, const char *what, uint64_t entity, uint64_t i
 
 /* Puts the programmed values, as this very unit makes them, into the world. */
 void supply_apply(struct supply *supply, struct supply_channel *channel);
+/* What this very unit reads when that is the truth; each call is a reading of its own. */
+double supply_volt_reading(struct supply *supply, int number, double volt);
+double supply_current_reading(struct supply *supply, int number, double amps);
 /* The channel of a call; for handlers of models. */
 struct supply_channel *supply_channel(const struct scpi_call *call, int i);
 

@@ -7,7 +7,7 @@
  * ordinary numbers in them.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: drivers/scpi.c drivers/scpi_ask.c drivers/scpi_chamber.c
+ * sources: drivers/scpi.c drivers/scpi_ask.c drivers/scpi_chamber.c drivers/scpi_log.c
  * sources: drivers/scpi_link.c drivers/scpi_talk.c drivers/scpi_text.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c tests/fuzz/fake_transport.c
  * options: -max_len=2048 */
