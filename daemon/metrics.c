@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "daemon/base/build.h"
+#include "daemon/health.h"
+#include "daemon/upkeep.h"
 
 static void head(struct strbuf *out, const char *name, const char *kind, const char *help)
 {
@@ -75,10 +77,90 @@ static void add_run(struct strbuf *out, const cJSON *status)
         value(out, rows[i].name, "gauge", rows[i].help, number_of(progress, rows[i].member));
 }
 
+static void add_store(struct strbuf *out, struct recorder *recorder)
+{
+    struct recorder_health health;
+
+    recorder_health(recorder, &health);
+    value(out, "recorder_queue_entries", "gauge", "Records that are not on disk yet.",
+          (double)recorder_backlog(recorder));
+    value(out, "store_condition", "gauge",
+          "0 fine, 1 little room, 2 recording waits, 3 recording has failed.", health.condition);
+    value(out, "store_free_bytes", "gauge", "Room on the disk of the store.", (double)health.free_bytes);
+    value(out, "store_wal_bytes", "gauge", "Size of the store's write-ahead log.", (double)health.wal_bytes);
+}
+
+static void port_rows(struct strbuf *out, const cJSON *ports, const char *name, const char *member,
+                      const char *kind, const char *help)
+{
+    char text[40];
+    const cJSON *port;
+
+    head(out, name, kind, help);
+    cJSON_ArrayForEach(port, ports)
+    {
+        if (cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(port, member)))
+            continue; /* it has never answered */
+        strbuf_add(out, "nightbench_%s{port=\"", name);
+        label(out, text_of(port, "instrument"));
+        strbuf_add(out, "\"} %s\n", text_number(number_of(port, member), text, sizeof text));
+    }
+}
+
+static void add_ports(struct strbuf *out, const cJSON *ports)
+{
+    static const struct {
+        const char *name, *member, *kind, *help;
+    } rows[] = {
+        { "port_connected", "connected", "gauge", "1 while the link to the instrument stands." },
+        { "port_busy_seconds", "busy_s", "gauge",
+          "For how long the port has been at its present request; 0: idle." },
+        { "port_answer_age_seconds", "answer_age_s", "gauge", "Since the instrument last answered well." },
+        { "port_requests_total", "requests", "counter", "Requests that have ended." },
+        { "port_connects_total", "connects", "counter", "Connections that were made." },
+    };
+    const cJSON *port, *failure;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        port_rows(out, ports, rows[i].name, rows[i].member, rows[i].kind, rows[i].help);
+    head(out, "port_failures_total", "counter", "Requests that failed, by kind of error.");
+    cJSON_ArrayForEach(port, ports)
+    {
+        cJSON_ArrayForEach(failure, cJSON_GetObjectItemCaseSensitive(port, "failures"))
+        {
+            strbuf_add(out, "nightbench_port_failures_total{port=\"");
+            label(out, text_of(port, "instrument"));
+            strbuf_add(out, "\",class=\"%s\"} %.0f\n", failure->string, failure->valuedouble);
+        }
+    }
+}
+
+/* A keeper that does not answer is an answer, too. */
+static void add_bench(struct strbuf *out, const struct daemon *daemon)
+{
+    struct health health = { .ports = NULL };
+    int64_t beat_ns = atomic_load(&daemon->beat_ns);
+
+    bool up =
+        health_read(daemon->bench, daemon->keeper != NULL ? daemon->keeper_path : NULL, &health, NULL) == 0 &&
+        daemon->keeper != NULL;
+    value(out, "keeper_up", "gauge", "1 when the keeper answers.", up);
+    value(out, "keeper_latched", "gauge", "1 while an emergency stop or a trip waits for a person.",
+          health.latched);
+    value(out, "keeper_generation", "gauge", "How often the keeper died and was replaced.",
+          health.generation);
+    value(out, "keeper_armed_steps", "gauge", "Outputs that the keeper would switch off now.", health.armed);
+    value(out, "keeper_beat_age_seconds", "gauge", "Since the keeper was last told that this daemon lives.",
+          beat_ns != 0 ? (double)(clock_host_now() - beat_ns) * 1e-9 : 0.0);
+    value(out, "trips_total", "counter", "Emergency stops, and runs that a trip has ended.",
+          (double)sched_trips(daemon->sched));
+    add_ports(out, health.ports);
+    health_free(&health);
+}
+
 int metrics_text(struct daemon *daemon, struct strbuf *out, struct error *err)
 {
     struct webhook_counts hooks = { 0 };
-    int64_t beat_ns = atomic_load(&daemon->beat_ns);
     cJSON *status;
 
     int code = sched_status(daemon->sched, &status, err);
@@ -92,12 +174,14 @@ int metrics_text(struct daemon *daemon, struct strbuf *out, struct error *err)
     strbuf_add(out, "\"} 1\n");
     add_run(out, status);
     cJSON_Delete(status);
-    value(out, "recorder_queue_entries", "gauge", "Records that are not on disk yet.",
-          (double)recorder_backlog(daemon->recorder));
-    if (beat_ns != 0) /* none without a bench */
-        value(out, "keeper_beat_age_seconds", "gauge",
-              "Since the keeper was last told that this daemon lives.",
-              (double)(clock_host_now() - beat_ns) * 1e-9);
+    add_store(out, daemon->recorder);
+    add_bench(out, daemon);
+    int64_t silent_ns = 0;
+    (void)sched_silence(daemon->sched, &silent_ns); /* where its lock is taken it has just moved */
+    value(out, "run_silent_seconds", "gauge", "Since the runner last told anything; 0 while nothing runs.",
+          (double)silent_ns * 1e-9);
+    value(out, "clock_jumps_total", "counter", "Jumps of the wall clock by more than a second.",
+          (double)upkeep_jumps(daemon->upkeep));
     value(out, "audit_dropped_total", "counter", "Commands that are in the log but not in the store.",
           (double)audit_dropped(daemon->audit));
     if (daemon->webhook != NULL)

@@ -409,6 +409,22 @@ static void upkeep_fini(struct daemon *d)
     upkeep_close(d->upkeep);
 }
 
+static int watchdog_init(struct daemon *d, struct error *err)
+{
+    struct watchdog_setup setup = { .sched = d->sched,
+                                    .recorder = d->recorder,
+                                    .bench = d->bench,
+                                    .keeper_path = d->keeper != NULL ? d->keeper_path : NULL,
+                                    .port_limit_s = d->options.port_limit_s };
+
+    return watchdog_open(&setup, &d->watchdog, err);
+}
+
+static void watchdog_fini(struct daemon *d)
+{
+    watchdog_close(d->watchdog);
+}
+
 /* ---- the table ---- */
 
 struct module {
@@ -418,14 +434,23 @@ struct module {
 };
 
 static const struct module modules[] = {
-    { "run directory", paths_init, NULL },     { "files", files_init, files_fini },
-    { "simulated bench", sim_init, sim_fini }, { "clock", clock_init, clock_fini },
-    { "events", events_init, events_fini },    { "store", store_init, store_fini },
-    { "audit log", audit_init, audit_fini },   { "webhook", webhook_init, webhook_fini },
-    { "keeper", keeper_init, keeper_fini },    { "safe report", safe_report_init, NULL },
-    { "bench", bench_init, bench_fini },       { "scheduler", sched_init, sched_fini },
-    { "tokens", tokens_init, tokens_fini },    { "http", web_init, web_fini },
-    { "upkeep", upkeep_init, upkeep_fini },    { "run", run_init, run_fini },
+    { "run directory", paths_init, NULL },
+    { "files", files_init, files_fini },
+    { "simulated bench", sim_init, sim_fini },
+    { "clock", clock_init, clock_fini },
+    { "events", events_init, events_fini },
+    { "store", store_init, store_fini },
+    { "audit log", audit_init, audit_fini },
+    { "webhook", webhook_init, webhook_fini },
+    { "keeper", keeper_init, keeper_fini },
+    { "safe report", safe_report_init, NULL },
+    { "bench", bench_init, bench_fini },
+    { "scheduler", sched_init, sched_fini },
+    { "tokens", tokens_init, tokens_fini },
+    { "http", web_init, web_fini },
+    { "upkeep", upkeep_init, upkeep_fini },
+    { "watchdog", watchdog_init, watchdog_fini },
+    { "run", run_init, run_fini },
 };
 enum { MODULES = sizeof modules / sizeof modules[0] };
 
@@ -457,9 +482,7 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
     struct signalfd_siginfo info;
     struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
     struct error err = { .code = 0 };
-    struct watchdog watchdog;
 
-    watchdog_init(&watchdog);
     for (;;) {
         int ready = poll(&pfd, 1, KEEPER_BEAT_MS);
         if (daemon->keeper != NULL && keeper_client_heartbeat(daemon->keeper, &err) != 0) {
@@ -470,7 +493,7 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
         }
         if (daemon->keeper != NULL)
             atomic_store(&daemon->beat_ns, clock_host_now());
-        watchdog_turn(&watchdog, daemon->sched, daemon->recorder);
+        watchdog_turn(daemon->watchdog);
         if (ready <= 0)
             continue;
         if (read(signal_fd, &info, sizeof info) != sizeof info)

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PORT_LIMIT_S = 180 }; /* beyond every deadline of the drivers */
+
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U64 };
 
 struct option_row {
@@ -36,6 +38,7 @@ static const struct option_row rows[] = {
     { "--webhook", OPTION_TEXT, FIELD(webhook), false },
     { "--resume", OPTION_TEXT, FIELD(resume), false },
     { "--port", OPTION_INT, FIELD(port), false },
+    { "--port-limit", OPTION_INT, FIELD(port_limit_s), false },
     { "--die", OPTION_INT, FIELD(die), false },
     { "--seed", OPTION_U64, FIELD(seed), false },
     { "--sim", OPTION_FLAG, FIELD(simulate), true },
@@ -64,6 +67,9 @@ const char *options_help(void)
            "  --webhook URL       tell this address when a run ends, fails or holds, and of trips\n"
            "  --resume WORD       a run that a dead daemon left behind: auto (default) goes on with it, ask\n"
            "                      waits for 'nightbench resume', never leaves it interrupted\n"
+           "  --port-limit S      an instrument's link that is at one request for longer hangs (default "
+           "180): the\n"
+           "                      service manager's watchdog is fed no more\n"
            "  --sim               run the bench file's simulated bench (nightbench-sim)\n"
            "  --virtual, --real   the simulated bench's time (default: virtual with --sim)\n"
            "  --seed N, --die N   of the simulated world\n"
@@ -147,6 +153,7 @@ int options_parse(int argc, char **argv, struct daemon_options *ret, struct erro
 
     snprintf(options.db_path, sizeof options.db_path, "nightbench.db");
     snprintf(options.resume, sizeof options.resume, "auto");
+    options.port_limit_s = PORT_LIMIT_S;
     options_default_run_dir(options.run_dir, sizeof options.run_dir);
     for (int i = 1; i < argc; i++) {
         const struct option_row *row = find_row(argv[i]);

@@ -26,7 +26,8 @@ struct daemon_options {
     char tokens_path[OPTIONS_PATH_MAX];                         /* "": in the run directory */
     char tls_cert[OPTIONS_PATH_MAX], tls_key[OPTIONS_PATH_MAX]; /* PEM; "": no TLS */
     char webhook[OPTIONS_URL_MAX];                              /* "": none */
-    int port;                                                   /* HTTP on loopback; 0: any free one */
+    int port_limit_s; /* a port that is at one request for longer than this hangs */
+    int port;         /* HTTP on loopback; 0: any free one */
     uint64_t seed;
     int die;                   /* of the simulated chip */
     char chip_overrides[1024]; /* JSON object merged over the simulated chip's options, "" none */

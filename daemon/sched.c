@@ -29,6 +29,7 @@ struct sched {
     pthread_t runner;
     _Atomic int command; /* enum run_command, read by the runner inside run_execute */
     _Atomic int pause;   /* enum run_pause */
+    _Atomic uint64_t trips;
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
@@ -41,6 +42,20 @@ struct sched {
     struct accepted_key keys[KEYS_KEPT]; /* ring */
     unsigned next_key;
 };
+
+/* Everything went off because somebody or something pulled the latch. */
+static void tell_trip(struct sched *sched, const char *ulid, const char *why)
+{
+    cJSON *tree = cJSON_CreateObject();
+
+    atomic_fetch_add(&sched->trips, 1);
+    cJSON_AddStringToObject(tree, "run", ulid);
+    cJSON_AddStringToObject(tree, "reason", why);
+    char *json = json_print(tree, false);
+    cJSON_Delete(tree);
+    events_post(sched->setup.events, "trip", json != NULL ? json : "{}");
+    free(json);
+}
 
 static void set_state(struct sched *sched, const char *state)
 {
@@ -135,9 +150,13 @@ static void run_one(struct sched *sched)
     struct error err = { .code = 0 };
     char json[256];
 
+    log_set_run(sched->ulid);
     int code = execute(sched, &result, &err);
     if (code != 0)
         log_error("run ended", &err);
+    log_set_run("");
+    if (strcmp(result.state, "tripped") == 0)
+        tell_trip(sched, sched->ulid, err.message);
 
     pthread_mutex_lock(&sched->lock);
     struct sched_snapshot *s = &sched->snapshot;
@@ -487,7 +506,14 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
 
     /* The outputs are off (or the keeper said why not); now the run has to end too. */
     (void)command_run(sched, RUN_ESTOP, "aborting", NULL);
+    if (code != ERR_UNSUPPORTED)
+        tell_trip(sched, "", who);
     return code;
+}
+
+uint64_t sched_trips(const struct sched *sched)
+{
+    return atomic_load(&sched->trips);
 }
 
 bool sched_silence(struct sched *sched, int64_t *ret_silent_ns)

@@ -27,6 +27,7 @@ struct upkeep {
     struct clock *clock;
     pthread_t checker, looker;
     _Atomic bool stop;
+    _Atomic uint64_t jumps;
     pthread_mutex_t lock; /* for wake only */
     pthread_cond_t wake;
 };
@@ -56,6 +57,7 @@ static void mark_jump(struct upkeep *u, int64_t jump_ns)
     char text[96], json[128];
     double jump_s = (double)jump_ns / 1e9;
 
+    atomic_fetch_add(&u->jumps, 1);
     snprintf(text, sizeof text, "the wall clock has jumped by %+.3f s", jump_s);
     snprintf(json, sizeof json, "{\"jump_s\":%.3f,\"host_ns\":\"%" PRId64 "\"}", jump_s, clock_host_now());
     log_warning("%s", text);
@@ -168,6 +170,11 @@ int upkeep_open(const char *db_path, struct recorder *recorder, struct events *e
     }
     *ret_upkeep = u;
     return 0;
+}
+
+uint64_t upkeep_jumps(const struct upkeep *u)
+{
+    return atomic_load(&u->jumps);
 }
 
 void upkeep_close(struct upkeep *u)

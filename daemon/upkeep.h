@@ -18,6 +18,8 @@ struct upkeep;
 /* The arguments are borrowed until close. */
 int upkeep_open(const char *db_path, struct recorder *recorder, struct events *events, struct clock *clock,
                 struct upkeep **ret_upkeep, struct error *err);
+/* Jumps of the wall clock since the start. Any thread. */
+uint64_t upkeep_jumps(const struct upkeep *upkeep);
 /* NULL is a no-op. */
 void upkeep_close(struct upkeep *upkeep);
 

@@ -544,6 +544,17 @@ int bench_open(const struct bench_file *file, const struct bench_options *option
     return code;
 }
 
+cJSON *bench_ports_json(const struct bench *bench)
+{
+    cJSON *list = cJSON_CreateArray();
+
+    for (int i = 0; i < bench->file->instrument_count; i++) {
+        if (bench->port[i])
+            cJSON_AddItemToArray(list, port_health_of(bench->port[i], i));
+    }
+    return list;
+}
+
 void bench_close(struct bench *bench)
 {
     if (!bench)

@@ -80,6 +80,9 @@ int bench_open(const struct bench_file *file, const struct bench_options *option
                struct error *err);
 void bench_close(struct bench *bench);
 const struct bench_file *bench_file_of(const struct bench *bench);
+/* How the ports are, those of this process only: a list of instruments/port_health.h. Any thread; never
+ * waits. */
+cJSON *bench_ports_json(const struct bench *bench);
 
 /* One per actor thread; actor is borrowed. */
 int bench_client_open(struct bench *bench, struct clock_actor *actor, struct bench_client **ret_client,

@@ -17,7 +17,12 @@
 #include "daemon/base/clock.h"
 #include "instruments/message.h"
 
-enum { BUFFER_BYTES = 2 * MESSAGE_PAYLOAD_MAX, ANSWER_LIMIT_MS = 30000, REASON_MAX = 400 };
+enum {
+    BUFFER_BYTES = 2 * MESSAGE_PAYLOAD_MAX,
+    ANSWER_LIMIT_MS = 30000,
+    STATUS_LIMIT_MS = 5000,
+    REASON_MAX = 400
+};
 
 struct keeper_heartbeat {
     int fd;
@@ -72,10 +77,13 @@ static int ask(const char *socket_path, struct message *message, const char *tex
     message->payload_length = (uint32_t)strnlen(text, REASON_MAX);
     memcpy(frame, message, sizeof *message);
     memcpy(frame + sizeof *message, text, message->payload_length);
+    /* Whoever asks for the list to be run waits until it has been; how things are is told at once or not at
+     * all. */
+    int limit_ms = message->op == MESSAGE_KEEPER_STATUS ? STATUS_LIMIT_MS : ANSWER_LIMIT_MS;
     ssize_t n = send(fd, frame, sizeof *message + message->payload_length, MSG_NOSIGNAL);
     struct pollfd wait = { .fd = fd, .events = POLLIN };
-    if (n > 0 && poll(&wait, 1, (int)(ANSWER_LIMIT_MS * keeper_client_time_scale())) == 0)
-        code = error_set(err, ERR_TIMEOUT, "the keeper does not answer within %d s", ANSWER_LIMIT_MS / 1000);
+    if (n > 0 && poll(&wait, 1, (int)(limit_ms * keeper_client_time_scale())) == 0)
+        code = error_set(err, ERR_TIMEOUT, "the keeper does not answer within %d s", limit_ms / 1000);
     else
         n = n > 0 ? recv(fd, frame, room, 0) : n;
     close(fd);

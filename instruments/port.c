@@ -15,6 +15,7 @@
 #include "daemon/base/log.h"
 #include "drivers/driver.h"
 #include "instruments/bench_private.h"
+#include "instruments/port_health.h"
 #include "instruments/settings.h"
 
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
@@ -24,11 +25,12 @@ struct queue {
     struct port_request *first, *last;
 };
 
-/* One instrument of the port. All but `instrument`, `index` and `driver` is the thread's own. */
+/* One instrument of the port. All but `instrument`, `index`, `driver` and `health` is the thread's own. */
 struct station {
     const struct bench_instrument *instrument;
     int index; /* in the bench file */
     const struct driver *driver;
+    struct port_health health; /* atomics: written here, read by anybody */
     struct driver_config config;
     void *state; /* of the driver; NULL while not connected */
     bool dirty;  /* the next answer may belong to an earlier question */
@@ -45,6 +47,8 @@ struct port {
     int station_count;
     int rank, wake_fd, cut_fd;
     pthread_t thread;
+
+    _Atomic int64_t busy_ns; /* host time since which one request is in work, or waits to be taken; 0: idle */
 
     /* guarded by lock */
     pthread_mutex_t lock;
@@ -115,6 +119,8 @@ void port_post(struct port *port, struct port_request *request)
             queue->first = request;
         queue->last = request;
         port->queued++;
+        int64_t idle = 0;
+        atomic_compare_exchange_strong(&port->busy_ns, &idle, clock_host_now());
         /* Raised under the lock, as it is lowered: a cut can neither hit a safe request nor miss a normal
          * one. */
         if (request->priority == PORT_SAFE && port->running != PORT_SAFE)
@@ -177,6 +183,7 @@ static struct port_request *next_request(struct port *port, bool *ret_stop)
         port->queued--;
         port->running = priority;
     }
+    atomic_store(&port->busy_ns, request != NULL ? clock_host_now() : 0);
     if (request)
         lower_fd(port->cut_fd);
     else
@@ -217,6 +224,7 @@ static void disconnect(struct station *station)
     if (station->state)
         station->driver->close(station->state);
     station->state = NULL;
+    atomic_store(&station->health.connected, false);
     station->dirty = false;
 }
 
@@ -234,6 +242,8 @@ static int connect_now(struct port *port, struct station *station, struct error 
     station->settings.doubtful = true;
     if (!code) {
         station->backoff_ns = 0;
+        atomic_store(&station->health.connected, true);
+        atomic_fetch_add(&station->health.connects, 1);
         return 0;
     }
     error_at(&failure, station->instrument->name, NULL, failure.elapsed_ns);
@@ -369,6 +379,7 @@ static void serve(struct port *port, struct port_request *request)
         tell_off(port, station, request); /* what resynchronising has woken may hear now */
         error_at(&error, station->instrument->name, NULL, error.elapsed_ns);
     }
+    port_health_ended(&station->health, station->instrument->name, code ? &error : NULL);
     complete(request, code, &error);
 }
 
@@ -376,6 +387,7 @@ static void run(struct port *port, struct clock_actor *actor)
 {
     struct error ignored = { 0 };
     int code = 0;
+    atomic_store(&port->busy_ns, clock_host_now());
     /* One that was cut: whoever cut it finds the port unconnected and connects. */
     for (int i = 0; i < port->station_count && code != ERR_CANCELLED; i++)
         code = connect_now(port, &port->station[i], &ignored);
@@ -521,6 +533,16 @@ int port_open(const struct bench_file *file, int instrument, const struct port_o
     }
     *ret = port;
     return 0;
+}
+
+cJSON *port_health_of(const struct port *port, int instrument)
+{
+    for (int i = 0; i < port->station_count; i++) {
+        const struct station *station = &port->station[i];
+        if (station->index == instrument)
+            return port_health_json(&station->health, atomic_load(&port->busy_ns), station->instrument->name);
+    }
+    return cJSON_CreateNull();
 }
 
 void port_close(struct port *port)

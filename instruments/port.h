@@ -49,4 +49,7 @@ void port_post(struct port *port, struct port_request *request);
 /* Completes every queued request below PORT_SAFE with this code, and cuts a pending one. Any thread. */
 void port_drop(struct port *port, int code, const char *why);
 
+/* How one instrument of it is, as port_health_json() says. Any thread; never waits. */
+cJSON *port_health_of(const struct port *port, int instrument);
+
 #endif

@@ -8,7 +8,7 @@
 #include <time.h>
 
 #define SLICE_S 0.1 /* how soon a word is seen */
-enum { HOST_NAP_MS = 5 };
+enum { HOST_NAP_MS = 5, SLICES_PER_SIGN = 300 /* of life: who waits for a person does not hang */ };
 
 static int wanted(const struct run *run)
 {
@@ -53,7 +53,7 @@ static int go_dark(struct run *run, struct run_dark *dark, struct error *err)
 /* Waits for GO. A word that asks for darkness is obeyed while waiting, too. */
 static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, struct error *err)
 {
-    int word, rc = 0;
+    int word, rc = 0, slices = 0;
 
     while ((word = wanted(run)) != RUN_PAUSE_GO && !runner_stopping(run) && rc == 0) {
         if (word != RUN_PAUSE_LIT && !*is_dark) {
@@ -62,6 +62,8 @@ static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, st
         }
         if (rc == 0)
             rc = wait_slice(run, err);
+        if (++slices % SLICES_PER_SIGN == 0)
+            runner_progress(run, 0);
     }
     return rc;
 }

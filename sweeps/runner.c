@@ -13,6 +13,8 @@
 #include "chip/backend_reference.h"
 #include "daemon/base/text.h"
 
+#define SIGN_OF_LIFE_NS (600 * NS_PER_S)
+
 int64_t runner_now(const struct run *run)
 {
     return clock_now(run->context->clock);
@@ -30,9 +32,8 @@ bool runner_stopping(const struct run *run)
     return run->context->command != NULL && atomic_load(run->context->command) != RUN_GO;
 }
 
-int runner_wait(struct run *run, double seconds, struct error *err)
+static int wait_once(struct run *run, int64_t duration_ns, struct error *err)
 {
-    int64_t duration_ns = (int64_t)llround(seconds * NS_PER_S);
     int rc = runner_check(run, err);
 
     if (rc < 0)
@@ -43,6 +44,23 @@ int runner_wait(struct run *run, double seconds, struct error *err)
         return 0;
     rc = clock_sleep_until(run->context->actor, runner_now(run) + duration_ns, -1);
     return rc < 0 ? error_set(err, rc, "cannot wait") : 0;
+}
+
+/* Who soaks a chip for hours gives signs of life meanwhile: silence is what a runner that hangs is known by.
+ */
+int runner_wait(struct run *run, double seconds, struct error *err)
+{
+    int64_t left_ns = (int64_t)llround(seconds * NS_PER_S);
+    int rc = 0;
+
+    do {
+        int64_t slice_ns = left_ns < SIGN_OF_LIFE_NS ? left_ns : SIGN_OF_LIFE_NS;
+        rc = wait_once(run, slice_ns, err);
+        left_ns -= slice_ns;
+        if (rc == 0 && left_ns > 0)
+            runner_progress(run, 0);
+    } while (rc == 0 && left_ns > 0);
+    return rc;
 }
 
 void runner_progress(struct run *run, int64_t samples_done)

@@ -19,8 +19,9 @@ enum { JSON_DEPTH_MAX = 32, JSON_TEXT_MAX = 4 << 20, JSON_NODES_MAX = 200000 };
 int json_parse(const char *text, size_t length, cJSON **ret_root, struct error *err);
 /* Reads and parses a file; the message of a failure starts with the path and has line:column. */
 int json_load(const char *path, cJSON **ret_root, struct error *err);
-/* Compact (pretty = false) or indented text, malloc'ed: free(). NULL only when out of memory: now, or on this thread
- * since its last json_print(), while the tree was built (it then lacks members, and must not pass for whole). */
+/* Compact (pretty = false) or indented text, malloc'ed: free(). NULL only when out of memory: now, or on this
+ * thread since its last json_print(), while the tree was built (it then lacks members, and must not pass for
+ * whole). */
 char *json_print(const cJSON *node, bool pretty);
 
 /* Writers. Non-finite doubles become null. int64 beyond 2^53 become strings. Return the item or NULL. */

@@ -196,6 +196,15 @@ static void add_steps(cJSON *root, const struct keeper *keeper)
     }
 }
 
+static void add_ports(cJSON *root, const struct keeper *keeper)
+{
+    cJSON *ports = cJSON_AddArrayToObject(root, "ports");
+    for (int i = 0; i < keeper->file->instrument_count; i++) {
+        if (keeper->port[i])
+            cJSON_AddItemToArray(ports, port_health_of(keeper->port[i], i));
+    }
+}
+
 static void do_status(struct link *link, const struct message *message)
 {
     const struct keeper *keeper = link->server->keeper;
@@ -211,6 +220,7 @@ static void do_status(struct link *link, const struct message *message)
     cJSON_AddBoolToObject(root, "supervised", page && getppid() == page->parent);
     json_add_number(root, "generation", page ? page->generation : 0);
     add_steps(root, keeper);
+    add_ports(root, keeper);
     cJSON *last = NULL;
     if (!keeper->last_safe || json_parse(keeper->last_safe, strlen(keeper->last_safe), &last, NULL))
         last = cJSON_CreateNull();
