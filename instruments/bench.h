@@ -14,7 +14,7 @@
 #include "daemon/base/record.h"
 #include "instruments/spi.h"
 
-enum { BENCH_INSTRUMENTS_MAX = 32, BENCH_CHANNELS_MAX = 128, BENCH_NAME_MAX = 48 };
+enum { BENCH_INSTRUMENTS_MAX = 32, BENCH_CHANNELS_MAX = 128, BENCH_INPUTS_MAX = 64, BENCH_NAME_MAX = 48 };
 
 enum instrument_class { CLASS_PSU, CLASS_SMU, CLASS_DMM, CLASS_SPI, CLASS_CHAMBER, CLASS_LA };
 
@@ -51,6 +51,12 @@ struct bench_file {
     struct bench_channel channel[BENCH_CHANNELS_MAX];
     int spi_instrument; /* index or -1 */
     double spi_hz;
+    int logic_instrument; /* analyzer, index or -1 */
+    int logic_count;
+    struct bench_input {
+        char pin[BENCH_NAME_MAX]; /* of the chip */
+        int input;                /* of the analyzer, from 0 */
+    } logic[BENCH_INPUTS_MAX];
     int source_channel, meter_channel; /* of the analog test bus, index or -1 */
     char profile_path[256];
     char *json; /* canonical text, for the run's snapshot */
@@ -61,6 +67,8 @@ struct bench_file {
 int bench_file_load(const char *path, struct bench_file **ret_file, struct json_problems *problems,
                     struct error *err);
 void bench_file_free(struct bench_file *file);
+/* Input of the logic analyzer that a pin of the chip is wired to; -1 when none. */
+int bench_file_input(const struct bench_file *file, const char *pin);
 /* Channel that feeds a rail, by rail name; NULL when none. */
 const struct bench_channel *bench_file_rail(const struct bench_file *file, const char *rail);
 

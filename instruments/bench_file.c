@@ -131,7 +131,7 @@ static void describe(struct bench_file *file, int index, const struct json_at *a
     snprintf(config.resource, sizeof config.resource, "%s", in->resource);
     bench_dialect_path(file, in->dialect, config.dialect_path, sizeof config.dialect_path);
     if (driver->describe(&config, &description, NULL, &err)) {
-        struct json_at member = json_member(at, "dialect", false);
+        struct json_at member = json_member(at, driver->takes_dialect ? "dialect" : "resource", false);
         char room[BENCH_NAME_MAX];
         const char *nearest =
             access(config.dialect_path, R_OK) ? nearest_dialect(file, in->dialect, room) : NULL;
@@ -333,6 +333,42 @@ static void read_spi(struct bench_file *file, const struct json_at *root)
     file->spi_hz = json_double(&at, "spi_hz", true, 1, 1e9, 1e6);
 }
 
+/* "logic": which pin of the chip is wired to which input of the analyzer. */
+static void read_logic(struct bench_file *file, const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "instrument", "inputs", NULL };
+    struct json_at logic = json_member(root, "logic", false);
+    if (!logic.node)
+        return;
+    json_only(&logic, KNOWN);
+    const char *name = json_string(&logic, "instrument", true, "");
+    int index = find_instrument(file, name);
+    if (index < 0 || file->instrument[index].class != CLASS_LA) {
+        json_problem(&logic, "", "no instrument '%s' of class 'la'", name);
+        return;
+    }
+    file->logic_instrument = index;
+    struct json_at inputs = json_member(&logic, "inputs", true);
+    if (json_count(&inputs) > BENCH_INPUTS_MAX)
+        json_problem(&inputs, "", "more than %d inputs", BENCH_INPUTS_MAX);
+    for (int i = 0; i < json_count(&inputs) && i < BENCH_INPUTS_MAX; i++) {
+        struct bench_input *input = &file->logic[file->logic_count];
+        const char *pin = cJSON_GetArrayItem(inputs.node, i)->string;
+        if (!pin || strlen(pin) >= sizeof input->pin) {
+            json_problem(&inputs, "{\"IRQ\": 0}", "pin %d has no name, or one that is too long", i);
+            continue;
+        }
+        snprintf(input->pin, sizeof input->pin, "%s", pin);
+        input->input = (int)json_integer(&inputs, pin, true, 0, BENCH_INPUTS_MAX - 1, 0);
+        for (int other = 0; other < file->logic_count; other++) {
+            if (file->logic[other].input == input->input)
+                json_problem(&inputs, "", "%s and %s are both wired to input %d", file->logic[other].pin, pin,
+                             input->input);
+        }
+        file->logic_count++;
+    }
+}
+
 /* A path in the file is meant from the working directory or, failing that, from the folder above configs/. */
 static void read_chip(struct bench_file *file, const struct json_at *root)
 {
@@ -368,7 +404,7 @@ static void read_all(struct bench_file *file, const struct json_at *root)
 {
     static const char *const KNOWN[] = { "format",      "version", "name",       "socket",   "simulated",
                                          "instruments", "rails",   "spi",        "test_bus", "leads",
-                                         "chip",        "notes",   "interlocks", NULL };
+                                         "chip",        "notes",   "interlocks", "logic",    NULL };
     static const char *const FORMAT[] = { "nightbench-bench", NULL };
     json_only(root, KNOWN);
     json_choice(root, "format", true, FORMAT, 0);
@@ -376,11 +412,12 @@ static void read_all(struct bench_file *file, const struct json_at *root)
     copy(file->name, sizeof file->name, root, "name", true, "");
     copy(file->socket, sizeof file->socket, root, "socket", true, "");
     file->simulated = json_boolean(root, "simulated", true, false);
-    file->spi_instrument = file->source_channel = file->meter_channel = -1;
+    file->spi_instrument = file->logic_instrument = file->source_channel = file->meter_channel = -1;
     read_instruments(file, root);
     read_rails(file, root);
     read_test_bus(file, root);
     read_spi(file, root);
+    read_logic(file, root);
     read_chip(file, root);
     read_interlocks(file, root);
     keep_lines_together(file);
@@ -438,6 +475,15 @@ void bench_file_free(struct bench_file *file)
         free(file->instrument[i].interpose);
     free(file->json);
     free(file);
+}
+
+int bench_file_input(const struct bench_file *file, const char *pin)
+{
+    for (int i = 0; i < file->logic_count; i++) {
+        if (strcmp(file->logic[i].pin, pin) == 0)
+            return file->logic[i].input;
+    }
+    return -1;
 }
 
 const struct bench_channel *bench_file_rail(const struct bench_file *file, const char *rail)

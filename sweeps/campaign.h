@@ -27,6 +27,7 @@ enum {
     CAMPAIGN_CONSTRAINTS_MAX = 16,
     CAMPAIGN_CONDITIONS_MAX = 4,
     CAMPAIGN_POSITIONS_MAX = 16,
+    CAMPAIGN_PINS_MAX = 16,
     CAMPAIGN_SAMPLES_MAX = 1000000,
     CAMPAIGN_ATTEMPTS_MAX = 10,
     CAMPAIGN_REPEATS_MAX = 100,
@@ -140,11 +141,19 @@ struct step_calibrate {
     double residual_lsb; /* allowed residual offset, LSB at adc.bits and gain 1 */
     double validity_s;   /* how long the result holds */
 };
+struct record_logic {
+    int pin_count; /* 0: no capture */
+    char pin[CAMPAIGN_PINS_MAX][CAMPAIGN_NAME_MAX];
+    double rate_hz, timeout_s;
+    int samples;
+    int trigger, trigger_pin; /* enum la_trigger; index of a pin */
+};
 struct step_record {
     int position_count; /* of the test mux */
     char position[CAMPAIGN_POSITIONS_MAX][CAMPAIGN_NAME_MAX];
     bool counters, status;
     int dataset, result_samples, tensor_samples; /* dataset -1: none */
+    struct record_logic logic;
 };
 struct step_measure {
     double window_s; /* rail averages over this time */

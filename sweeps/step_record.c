@@ -2,10 +2,11 @@
  * Copyright the nightbench authors
  *
  * step_record: the chip's analog outputs (positions of its test mux, read by the meter) and digital outputs
- * (status, counters, results and tensors of a few samples). On the reference, only what the reference has:
- * results and tensors. */
+ * (pins, status, counters, results and tensors of a few samples). On the reference, only what the reference
+ * has: results and tensors. */
 #include "sweeps/cost.h"
 #include "sweeps/plan_check.h"
+#include "sweeps/record_logic.h"
 #include "sweeps/runner.h"
 
 #include <math.h>
@@ -33,6 +34,8 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
             snprintf(record->position[record->position_count++], CAMPAIGN_NAME_MAX, "%s",
                      item.node->valuestring);
     }
+    struct json_at logic = json_member(at, "logic", false);
+    record_logic_parse(&logic, &record->logic);
     record->counters = json_boolean(at, "counters", false, false);
     record->status = json_boolean(at, "status", false, false);
     record->result_samples = (int)json_integer(at, "results", false, 0, RESULTS_MAX, 0);
@@ -70,6 +73,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
             step_problem(state, step->pointer, "add a step \"load\" before it",
                          "results need a loaded network");
     }
+    record_logic_plan(state, step, cost);
     double read_s = bench->meter_channel >= 0 ? bench->channel[bench->meter_channel].measure_s : 0.0;
     cost->seconds += record->position_count * (read_s + SETTLE_S + COST_EXCHANGE_S);
     if (state->network >= 0) {
@@ -250,6 +254,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         rc = runner_load_again(run, err);
     if (rc == 0 && dataset != NULL)
         rc = record_results(run, point, backend, dataset, err);
+    if (rc == 0 && run->has_bench)
+        rc = record_logic_execute(run, point, err);
     if (rc == 0 && run->has_bench && record->status)
         rc = record_status(run, point, err);
     if (rc == 0 && run->has_bench && record->counters)
@@ -259,7 +265,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     return rc;
 }
 
-static const char *const keys[] = { "test_bus", "counters", "status", "dataset", "results", "tensors", NULL };
+static const char *const keys[] = { "test_bus", "logic",   "counters", "status",
+                                    "dataset",  "results", "tensors",  NULL };
 const struct step_type step_record_type = {
     .name = "record",
     .needs = STEP_NEEDS_POWER,

@@ -13,9 +13,12 @@
 
 #include "drivers/sigrok_wire.h"
 
+enum { ENOUGH_MS = 300 }; /* most devices end by themselves when they have sent what was asked for */
+
 struct session {
     struct device *device;
     struct sr_session *session;
+    GSource *enough; /* stops the session; NULL as long as something is missing */
     bool late;
     struct error failure; /* of the feed, code 0: none */
     /* logic */
@@ -31,10 +34,28 @@ struct session {
     uint32_t mqflags;
 };
 
+static gboolean on_enough(gpointer context)
+{
+    struct session *s = context;
+    if (sr_session_is_running(s->session))
+        sr_session_stop(s->session);
+    return G_SOURCE_REMOVE;
+}
+
+/* Not from inside of the feed: a driver that is just about to end by itself would end twice. */
+static void stop_in(struct session *s, guint ms)
+{
+    if (s->enough)
+        return;
+    s->enough = g_timeout_source_new(ms);
+    g_source_set_callback(s->enough, on_enough, s, NULL);
+    g_source_attach(s->enough, s->device->loop);
+}
+
 static void fail(struct session *s, int code, const char *why)
 {
     error_set(&s->failure, code, "%s", why);
-    sr_session_stop(s->session);
+    stop_in(s, 0);
 }
 
 static void take_logic(struct session *s, const struct sr_datafeed_logic *logic)
@@ -59,7 +80,7 @@ static void take_logic(struct session *s, const struct sr_datafeed_logic *logic)
     memcpy(s->bits + s->have * s->unit_bytes, logic->data, n * s->unit_bytes);
     s->have += (uint32_t)n;
     if (s->have == s->wanted)
-        sr_session_stop(s->session);
+        stop_in(s, ENOUGH_MS);
 }
 
 static void take_analog(struct session *s, const struct sr_datafeed_analog *analog)
@@ -76,9 +97,9 @@ static void take_analog(struct session *s, const struct sr_datafeed_analog *anal
         s->unit = (int)analog->meaning->unit;
         s->mqflags = (uint32_t)analog->meaning->mqflags;
         s->read = true;
+        stop_in(s, 0);
     }
     g_free(values);
-    sr_session_stop(s->session);
 }
 
 static void on_packet(const struct sr_dev_inst *instance, const struct sr_datafeed_packet *packet,
@@ -137,6 +158,10 @@ static int run(struct session *s, struct sr_trigger *trigger, double limit_s, st
     g_source_destroy(gone);
     g_source_unref(late);
     g_source_unref(gone);
+    if (s->enough) {
+        g_source_destroy(s->enough);
+        g_source_unref(s->enough);
+    }
     if (s->session)
         sr_session_destroy(s->session);
     if (failure)

@@ -160,6 +160,8 @@ static int add_device(struct simbench *bench, const struct simbench_options *opt
     struct json_at simulate = json_member(at, "simulate", false);
     const char *name = json_string(at, "name", true, "");
     const char *model_name = json_string(&simulate, "model", true, "");
+    if (!simulate.node && strncmp(json_string(at, "resource", true, ""), "sim:", 4) != 0)
+        return 0; /* it is real, or simulates itself (sigrok:demo) */
     if (bench->item_n == SIM_LINKS_MAX)
         return error_set(err, ERR_FULL, "more than %d instruments", SIM_LINKS_MAX);
     const struct sim_device_model *model = sim_model_find(model_name);

@@ -117,6 +117,42 @@ static void mistakes_are_told_all_at_once(void **state)
     assert_true(problems.count >= 8);
 }
 
+static void pins_are_wired_to_an_analyzer(void **state)
+{
+    (void)state;
+    static const char LA[] =
+        "{ \"name\": \"la1\", \"class\": \"la\", \"driver\": \"sigrok\", \"resource\": \"%s\" }, "
+        "{ \"name\": \"bridge\"";
+    static const struct {
+        const char *resource, *logic, *pointer, *reason;
+    } ROWS[] = {
+        { "sigrok:demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 0, \"TRIG\": 63 } }", NULL,
+          NULL },
+        { "sigrok:demo", "{ \"instrument\": \"dmm1\", \"inputs\": { \"IRQ\": 0 } }", "/logic",
+          "of class 'la'" },
+        { "sigrok:demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 0, \"TRIG\": 0 } }",
+          "/logic/inputs", "IRQ and TRIG are both wired to input 0" },
+        { "sigrok:demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 64 } }", "/logic/inputs/IRQ",
+          "" },
+        { "sigrok:demo", "{ \"instrument\": \"la1\", \"pins\": {} }", "/logic/pins", "" },
+        { "demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 0 } }", "/instruments/5/resource",
+          "sigrok:DRIVER" },
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        char analyzer[256], logic[256];
+        struct error err = { 0 };
+        snprintf(analyzer, sizeof analyzer, LA, ROWS[i].resource);
+        snprintf(logic, sizeof logic, "\"logic\": %s, \"rails\"", ROWS[i].logic);
+        const char *const changes[] = { "{ \"name\": \"bridge\"", analyzer, "\"rails\"", logic, NULL };
+        int code = load_changed(changes, &err);
+        if (code != (ROWS[i].pointer ? ERR_INVALID : 0))
+            fail_msg("row %zu: %s", i, err.message);
+        if (ROWS[i].pointer && !told(ROWS[i].pointer, ROWS[i].reason))
+            fail_msg("row %zu: %s is not told at %s but: %s", i, ROWS[i].reason, ROWS[i].pointer,
+                     err.message);
+    }
+}
+
 static void a_bench_of_steel_has_no_simulator(void **state)
 {
     (void)state;
@@ -169,9 +205,10 @@ static void a_missing_file_is_not_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_simulated_bench_loads),         cmocka_unit_test(mistakes_are_told_all_at_once),
-        cmocka_unit_test(a_bench_of_steel_has_no_simulator), cmocka_unit_test(a_meter_feeds_nothing),
-        cmocka_unit_test(layers_fit_their_driver),           cmocka_unit_test(a_missing_file_is_not_found),
+        cmocka_unit_test(the_simulated_bench_loads),     cmocka_unit_test(mistakes_are_told_all_at_once),
+        cmocka_unit_test(pins_are_wired_to_an_analyzer), cmocka_unit_test(a_bench_of_steel_has_no_simulator),
+        cmocka_unit_test(a_meter_feeds_nothing),         cmocka_unit_test(layers_fit_their_driver),
+        cmocka_unit_test(a_missing_file_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
