@@ -155,8 +155,12 @@ static bool has_switch(const struct modbus *s)
 
 static int do_set_voltage(struct modbus *s, const struct target *t, double volt_v, struct error *err)
 {
-    if (has_switch(s) || s->on[t->index])
-        return set_in_span(s, t, MODBUS_SET_VOLTAGE, &t->limits->voltage, volt_v, err);
+    if (has_switch(s) || s->on[t->index]) {
+        int code = set_in_span(s, t, MODBUS_SET_VOLTAGE, &t->limits->voltage, volt_v, err);
+        if (!code)
+            s->wanted_v[t->index] = volt_v; /* switching on what is on changes nothing */
+        return code;
+    }
     if (!(volt_v >= t->limits->voltage.min && volt_v <= t->limits->voltage.max))
         return error_set(err, ERR_RANGE, "%g V is outside %g .. %g V", volt_v, t->limits->voltage.min,
                          t->limits->voltage.max);

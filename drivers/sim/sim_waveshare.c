@@ -6,10 +6,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "daemon/base/rng.h"
 #include "drivers/sim/modbus_server.h"
+#include "drivers/sim/sim_inputs.h"
 #include "drivers/sim/sim_models.h"
-#include "drivers/sim/sim_supply.h"
 
 enum {
     CHANNELS = 8,
@@ -22,23 +21,19 @@ enum {
     RANGE_RAW = 4,
     RAW_MAX = 4095,
     FULL_MV = 5000,
-    BURDEN_OHM = 250,
-    INPUT_OHM = 1000000 /* [K] */
+    BURDEN_OHM = 250
 };
 
 struct analog_in {
     struct modbus_server server; /* first */
-    struct world *world;
-    struct world_source *input[MODBUS_UNITS_MAX * CHANNELS]; /* never on; NULL: in the air */
-    double gain[MODBUS_UNITS_MAX * CHANNELS], offset_v[MODBUS_UNITS_MAX * CHANNELS];
+    struct sim_inputs inputs;
     uint16_t range[MODBUS_UNITS_MAX * CHANNELS];
 };
 
 /* Codes 0: 0..5 V, 1: 1..5 V, 2: 0..20 mA, 3: 4..20 mA, 4: converter codes. Values in mV or uA. */
 static uint16_t convert(const struct analog_in *a, int i)
 {
-    double volt = a->input[i] ? world_source_volt(a->world, a->input[i]) : 0;
-    volt = fmin(fmax(volt * (1 + a->gain[i]) + a->offset_v[i], 0), FULL_MV / 1000.0);
+    double volt = fmin(fmax(sim_inputs_volt(&a->inputs, i), 0), FULL_MV / 1000.0);
     switch (a->range[i]) {
     case 1:
         return (uint16_t)lround(fmax(volt, 1) * 1000);
@@ -96,56 +91,17 @@ static const struct modbus_server_model SERVER = {
     .read = on_read, .write = on_write, .reset = reset, .pace_s = 2e-3
 };
 
-/* An input loads its net like a source that is never on. */
-static int add_input(struct analog_in *a, int i, const char *net, const struct sim_device_setup *setup,
-                     struct error *err)
-{
-    struct world_source_options options = { .instrument = setup->name,
-                                            .channel = i + 1,
-                                            .net = world_net_find(setup->world, net) };
-    struct world_source_state state = { .off_ohm = INPUT_OHM, .limit_a = 1e-9, .tau_s = 1e-6 };
-    if (!options.net)
-        return error_set(err, ERR_INVALID, "%s: no net '%.40s'", setup->name, net);
-    int code = world_source_add(setup->world, &options, &a->input[i], err);
-    if (!code)
-        world_source_set(setup->world, a->input[i], &state);
-    return code;
-}
-
-static int add_inputs(struct analog_in *a, const struct sim_device_setup *setup, struct error *err)
-{
-    int i = 0, code = 0;
-    const cJSON *item, *list = cJSON_GetObjectItemCaseSensitive(setup->options, "nets");
-    cJSON_ArrayForEach(item, list)
-    {
-        if (i == a->server.units * CHANNELS)
-            return error_set(err, ERR_INVALID, "%s: more than %d nets", setup->name, i);
-        if (cJSON_IsString(item))
-            code = add_input(a, i, item->valuestring, setup, err);
-        if (code)
-            return code;
-        i++;
-    }
-    return 0;
-}
-
 static int open_waveshare(const struct sim_device_setup *setup, void **ret_device, struct error *err)
 {
     struct analog_in *a = calloc(1, sizeof *a);
     if (!a)
         return error_set(err, ERR_MEMORY, "%s", setup->name);
     int code = modbus_server_init(&a->server, &SERVER, setup, err);
-    a->world = setup->world;
     if (!code)
-        code = add_inputs(a, setup, err);
+        code = sim_inputs_init(&a->inputs, setup, a->server.units * CHANNELS, 0.001, 0.003, err);
     if (code) {
         free(a);
         return code;
-    }
-    uint64_t entity = rng_entity(setup->name);
-    for (int i = 0; i < a->server.units * CHANNELS; i++) {
-        a->gain[i] = supply_error(setup->seed, "gain", entity, (uint64_t)i, 0.001);
-        a->offset_v[i] = supply_error(setup->seed, "offset", entity, (uint64_t)i, 0.003);
     }
     *ret_device = a;
     return 0;

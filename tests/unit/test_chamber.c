@@ -26,7 +26,7 @@ static struct sim_rig *start(const char *model, const char *dialect, const char 
     snprintf(rig->config.dialect_path, sizeof rig->config.dialect_path, "configs/instruments/%s.json",
              dialect);
     rig->config.class = CLASS_CHAMBER;
-    if (sim_rig_connect(rig, "scpi", "oven", &err))
+    if (sim_rig_connect(rig, strncmp(dialect, "modbus/", 7) == 0 ? "modbus" : "scpi", "oven", &err))
         fail_msg("%s: %s", dialect, err.message);
     return rig;
 }
@@ -96,6 +96,27 @@ static void every_chamber_moves_the_air(void **state)
         assert_true(fabs(ask(rig, MESSAGE_STATE, 0, 0, 0).value[1] - 25) < 0.2);
         assert_int_equal(refused(rig, MESSAGE_SET_TEMPERATURE, 500, "outside"), ERR_RANGE);
         assert_int_equal(refused(rig, MESSAGE_SET_VOLTAGE, 1, "does not serve"), ERR_UNSUPPORTED);
+        end(rig);
+    }
+}
+
+/* Controllers that speak Modbus have no switch: the air follows from the start. */
+static void controllers_move_the_air(void **state)
+{
+    (void)state;
+    static const char *const MODELS[][2] = { { "watlow-f4", "modbus/watlow-f4" },
+                                             { "watlow-f4t", "modbus/watlow-f4t" },
+                                             { "eurotherm-32xx", "modbus/eurotherm-32xx" } };
+    for (int i = 0; i < 3; i++) {
+        struct sim_rig *rig = start(MODELS[i][0], MODELS[i][1], ", \"tau_s\": 60");
+        ask(rig, MESSAGE_SET_TEMPERATURE, -40, 0, 0);
+        sim_rig_wait(rig, 60);
+        double celsius = ask(rig, MESSAGE_MEASURE, QUANTITY_TEMPERATURE, 0, 0).value[0];
+        assert_true(fabs(celsius - (-40 + 65 * exp(-1))) < 1);
+        sim_rig_wait(rig, 600);
+        struct message m = ask(rig, MESSAGE_STATE, 0, 0, 0);
+        assert_true(m.value[0] == -40 && fabs(m.value[1] + 40) < 0.06 && !m.flags);
+        assert_int_equal(refused(rig, MESSAGE_SET_TEMPERATURE, 1000, "outside"), ERR_RANGE);
         end(rig);
     }
 }
@@ -182,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_chamber_moves_the_air),
+        cmocka_unit_test(controllers_move_the_air),
         cmocka_unit_test(soak_is_told_by_the_instrument),
         cmocka_unit_test(a_ramp_is_kept),
         cmocka_unit_test(the_chambers_own_limits_hold),
