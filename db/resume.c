@@ -222,16 +222,23 @@ int resume_calibrations(struct query *query, const struct resume_run *run, const
                         resume_calibration_fn *each, void *context, struct error *err)
 {
     struct sqlite3_stmt *stmt = NULL;
-    int code = query_select(query, &stmt, err,
-                            "SELECT id, key, coefficients FROM calibration WHERE run_id = ? AND kind = ?"
-                            " ORDER BY id",
-                            "lt", run->id, kind);
+    int code = query_select(
+        query, &stmt, err,
+        "SELECT id, key, coefficients, validity_s, time_ns FROM calibration WHERE run_id = ? AND kind = ?"
+        " ORDER BY id",
+        "lt", run->id, kind);
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
         double value[RESUME_COEFFICIENTS_MAX];
         int count = numbers_of(sql_col_text(stmt, 2), value, RESUME_COEFFICIENTS_MAX);
 
-        each(context, sql_col_int(stmt, 0), sql_col_text(stmt, 1), value, count);
+        const struct record_calibration calibration = { .key = sql_col_text(stmt, 1),
+                                                        .kind = kind,
+                                                        .coefficient = value,
+                                                        .coefficient_count = count,
+                                                        .validity_s = sql_col_double(stmt, 3),
+                                                        .time_ns = sql_col_int(stmt, 4) };
+        each(context, sql_col_int(stmt, 0), &calibration);
         code = 0;
     }
     sql_finish(stmt);

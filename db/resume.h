@@ -44,8 +44,8 @@ int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each
 int resume_samples(struct query *query, int64_t attempt_id, int first, struct record_sample *ret_sample,
                    int max, int *ret_count, struct error *err);
 
-typedef void resume_calibration_fn(void *context, int64_t id, const char *key, const double *coefficient,
-                                   int count);
+/* Of the row: key, coefficients, validity and time. */
+typedef void resume_calibration_fn(void *context, int64_t id, const struct record_calibration *calibration);
 enum { RESUME_COEFFICIENTS_MAX = 16 };
 /* Calibrations of one kind that the run recorded, oldest first. */
 int resume_calibrations(struct query *query, const struct resume_run *run, const char *kind,

@@ -31,6 +31,7 @@ static const struct campaign_policy default_policy = {
                 [ERROR_CLASS_IDENTITY] = POLICY_STOP,
                 [ERROR_CLASS_HANG] = POLICY_RECOVER,
                 [ERROR_CLASS_MISMATCH] = POLICY_RECORD,
+                [ERROR_CLASS_CALIBRATION] = POLICY_RECORD,
                 [ERROR_CLASS_TRIP] = POLICY_STOP,
                 [ERROR_CLASS_OTHER] = POLICY_STOP },
 };

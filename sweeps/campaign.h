@@ -68,6 +68,8 @@ enum error_class {
     ERROR_CLASS_IDENTITY,
     ERROR_CLASS_HANG,
     ERROR_CLASS_MISMATCH,
+    ERROR_CLASS_CALIBRATION, /* the one in force does not hold; RECORD: not even looked at, readings are
+                                flagged */
     ERROR_CLASS_TRIP,
     ERROR_CLASS_OTHER,
     ERROR_CLASS_COUNT

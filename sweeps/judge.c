@@ -156,6 +156,7 @@ static const struct {
     { ERR_RANGE, ERROR_CLASS_RANGE, VERDICT_ERROR },
     { ERR_IDENTITY, ERROR_CLASS_IDENTITY, VERDICT_ERROR },
     { ERR_COMPLIANCE, ERROR_CLASS_COMPLIANCE, VERDICT_TRIPPED },
+    { ERR_CALIBRATION, ERROR_CLASS_CALIBRATION, VERDICT_ERROR },
     { ERR_TRIPPED, ERROR_CLASS_TRIP, VERDICT_TRIPPED },
     { ERR_FENCED, ERROR_CLASS_TRIP, VERDICT_TRIPPED },
 };
@@ -191,6 +192,7 @@ const char *const *judge_error_class_names(void)
         [ERROR_CLASS_IDENTITY] = "identity",
         [ERROR_CLASS_HANG] = "hang",
         [ERROR_CLASS_MISMATCH] = "mismatch",
+        [ERROR_CLASS_CALIBRATION] = "calibration",
         [ERROR_CLASS_TRIP] = "trip",
         [ERROR_CLASS_OTHER] = "other",
     };

@@ -229,6 +229,7 @@ static int after_failure(struct run *run, struct run_point *point, int code, str
 int point_run(struct run *run, struct run_point *point, struct error *err)
 {
     point->tries = 0;
+    point->calibrated = point->what->policy.action[ERROR_CLASS_CALIBRATION] != POLICY_RECORD;
     for (;;) {
         struct error detail = { 0 };
 

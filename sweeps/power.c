@@ -120,6 +120,13 @@ static int ramp(struct power *power, const double *target_v, struct error *err)
     return 0;
 }
 
+bool power_holds(double set_v, double volt_v, double u_volt_v)
+{
+    double allowed = POWER_TOLERANCE_V + POWER_TOLERANCE * fabs(set_v) + 2.0 * fmax(0.0, u_volt_v);
+
+    return fabs(volt_v - set_v) <= allowed; /* no: also for a NaN */
+}
+
 /* Reads rails until all are within tolerance of what was set, or too much time has passed. */
 static int confirm(struct power *power, const double *target_v, struct error *err)
 {
@@ -140,10 +147,7 @@ static int confirm(struct power *power, const double *target_v, struct error *er
         if (rc < 0)
             return rc;
         for (int i = 0; i < count && wrong < 0; i++) {
-            double set_v = target_v[rail_of[i]];
-            double allowed = POWER_TOLERANCE_V + POWER_TOLERANCE * fabs(set_v) +
-                             2.0 * fmax(0.0, reads[i].reading.uncertainty);
-            if (!(fabs(reads[i].reading.value - set_v) <= allowed))
+            if (!power_holds(target_v[rail_of[i]], reads[i].reading.value, reads[i].reading.uncertainty))
                 wrong = i;
         }
         if (wrong < 0)

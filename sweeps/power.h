@@ -33,6 +33,8 @@ int power_init(struct power *power, const struct chip_profile *profile, const st
                struct bench_client *client, struct error *err);
 /* target_v[rail]; on failure what is up stays up for the caller to take down with power_down(). */
 int power_up(struct power *power, const double *target_v, struct error *err);
+/* Is a rail that reads volt_v where it was set? u_volt_v: standard uncertainty, NaN as 0. */
+bool power_holds(double set_v, double volt_v, double u_volt_v);
 /* Moves rails that are up; NaN: stays. Raising goes in power-up order within each step, lowering backwards.
  * Waits until the read back confirms. */
 int power_move(struct power *power, const double *target_v, struct error *err);

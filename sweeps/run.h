@@ -52,8 +52,7 @@ struct run_done {
     int64_t key;   /* for the history's own use */
 };
 struct judged;
-typedef void (*run_calibration_fn)(void *context, int64_t id, const char *key, const double *coefficient,
-                                   int count);
+typedef void (*run_calibration_fn)(void *context, int64_t id, const struct record_calibration *calibration);
 
 /* The record of an interrupted run, which the run takes over and continues. */
 struct run_history {

@@ -77,21 +77,39 @@ void runner_progress(struct run *run, int64_t samples_done)
 
 /* ---- Recording ---- */
 
-/* Is what is in force outside of what the calibration was made at? */
+int runner_check_calibration(const struct run *run, struct error *err)
+{
+    const struct run_calibration *calibration = &run->calibration;
+    double age_s = (double)(runner_now(run) - calibration->time_ns) / NS_PER_S;
+
+    if (!calibration->valid)
+        return 0;
+    if (age_s < 0.0) /* an interrupted run's, from before the clock began anew */
+        return error_set(err, ERR_CALIBRATION, "nobody knows how old the calibration is");
+    if (age_s > calibration->validity_s)
+        return error_set(err, ERR_CALIBRATION, "the calibration is %.0f s old and holds for %.0f s", age_s,
+                         calibration->validity_s);
+    for (int i = 0; i < run->profile->rail_count; i++) {
+        if (fabs(run->power.set_v[i] - calibration->rail_v[i]) > CALIBRATION_SUPPLY_V)
+            return error_set(err, ERR_CALIBRATION, "the calibration was made with %s at %.3f V, not %.3f V",
+                             run->profile->rail[i].name, calibration->rail_v[i], run->power.set_v[i]);
+    }
+    if (!isnan(run->temperature_c) &&
+        fabs(run->temperature_c - calibration->temperature_c) > CALIBRATION_SPAN_C)
+        return error_set(err, ERR_CALIBRATION, "the calibration was made at %.1f C, and the die is at %.1f C",
+                         calibration->temperature_c, run->temperature_c);
+    return 0;
+}
+
+/* Is what is in force outside of what the calibration was made at? Another calibration would not help where
+ * it is the converter's setting. */
 static bool extrapolated(const struct run *run)
 {
     const struct run_calibration *calibration = &run->calibration;
 
-    if (!calibration->valid)
-        return false;
-    if (calibration->adc.bits != run->adc.bits || calibration->adc.gain != run->adc.gain)
-        return true;
-    for (int i = 0; i < run->profile->rail_count; i++) {
-        if (fabs(run->power.set_v[i] - calibration->rail_v[i]) > CALIBRATION_SUPPLY_V)
-            return true;
-    }
-    return !isnan(run->temperature_c) &&
-           fabs(run->temperature_c - calibration->temperature_c) > CALIBRATION_SPAN_C;
+    return calibration->valid &&
+           (calibration->adc.bits != run->adc.bits || calibration->adc.gain != run->adc.gain ||
+            runner_check_calibration(run, NULL) < 0);
 }
 
 uint32_t runner_flags(const struct run *run)
@@ -169,6 +187,19 @@ static int rail_reading(struct run *run, struct run_point *point, const char *ra
     return runner_value(run, point, channel, unit, value, uncertainty, flags, err);
 }
 
+/* What was measured while a rail was elsewhere tells of another chip than the point says: an output that went
+ * off by itself, a supply that lost its power. */
+static int check_rails(const struct run *run, const struct sampler_window *window, struct error *err)
+{
+    for (int i = 0; i < run->profile->rail_count; i++) {
+        if (run->power.on[i] && !power_holds(run->power.set_v[i], window->volt_v[i], window->u_volt_v[i]))
+            return error_set(err, ERR_COMPLIANCE,
+                             "%s was set to %.4f V and read %.4f V while it was measured",
+                             run->profile->rail[i].name, run->power.set_v[i], window->volt_v[i]);
+    }
+    return 0;
+}
+
 int runner_rails(struct run *run, struct run_point *point, const struct sampler_window *window,
                  struct error *err)
 {
@@ -185,8 +216,9 @@ int runner_rails(struct run *run, struct run_point *point, const struct sampler_
             rc = rail_reading(run, point, rail, "power", UNIT_WATT, window->power_w[i], window->u_power_w[i],
                               window->flags, err);
     }
-    return rc == 0 ? runner_quantity(run, point, QUANTITY_POWER, window->total_w, window->u_total_w, err)
-                   : rc;
+    if (rc == 0)
+        rc = runner_quantity(run, point, QUANTITY_POWER, window->total_w, window->u_total_w, err);
+    return rc == 0 ? check_rails(run, window, err) : rc;
 }
 
 int runner_temperature(struct run *run, struct run_point *point, struct error *err)

@@ -29,7 +29,8 @@ struct run_outcome {
 /* Trims that a calibration has written, so that a power cycle can write them again; and where it is valid. */
 struct run_calibration {
     bool valid;
-    int64_t id;
+    int64_t id, time_ns;
+    double validity_s;
     double rail_v[PROFILE_RAILS_MAX], temperature_c;
     struct adc_config adc;
     int offset[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX], gain[RUNNER_CORES_MAX][RUNNER_CONVERTERS_MAX];
@@ -84,6 +85,7 @@ struct run_point {
     int tries;        /* since it was begun in this process, or since a person has looked */
     int verdict;      /* set by the step; PASS when it does not */
     struct run_outcome *outcome;
+    bool calibrated;             /* the policy wants a calibration that holds */
     const struct run_done *open; /* this attempt began in an interrupted run, or NULL */
 };
 
@@ -106,12 +108,14 @@ int runner_value(struct run *run, const struct run_point *point, const char *cha
                  double uncertainty, uint32_t flags, struct error *err);
 int runner_event(struct run *run, const char *kind, const char *json, struct error *err, const char *format,
                  ...) __attribute__((format(printf, 5, 6)));
+/* Whether the calibration in force holds here and now; without one, yes. What makes ERR_CALIBRATION. */
+int runner_check_calibration(const struct run *run, struct error *err);
 /* Flags that hold for whatever is measured on the chip now. */
 uint32_t runner_flags(const struct run *run);
 /* Asks the chip for its temperature, where it has a sensor; recorded with the point. */
 int runner_temperature(struct run *run, struct run_point *point, struct error *err);
 /* Means of all rails over a window, as readings "rail.<name>.voltage|current|power" and the quantity
- * power.total. */
+ * power.total. A rail that was not where it was set makes ERR_COMPLIANCE, once that is recorded. */
 int runner_rails(struct run *run, struct run_point *point, const struct sampler_window *window,
                  struct error *err);
 

@@ -329,6 +329,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     int rc = runner_load(run, which, run->network, &adc, err);
     if (rc == 0 && which == CAMPAIGN_CHIP)
         rc = runner_temperature(run, point, err);
+    if (rc == 0 && which == CAMPAIGN_CHIP && point->calibrated)
+        rc = runner_check_calibration(run, err);
     if (rc == 0 && energy && accuracy->idle_window_s > 0.0)
         rc = energy_idle(run, accuracy->idle_window_s, err);
     if (rc < 0)

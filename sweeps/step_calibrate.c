@@ -546,6 +546,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         rc = store_all(cal, err);
     if (rc == 0) {
         run->calibration.valid = true;
+        run->calibration.time_ns = runner_now(run);
+        run->calibration.validity_s = cal->step->validity_s;
         run->calibration.temperature_c = cal->temperature_c;
         run->calibration.adc = cal->step->adc;
         memcpy(run->calibration.rail_v, run->power.set_v, sizeof run->calibration.rail_v);
@@ -557,22 +559,24 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     return rc;
 }
 
-static void take_trims(void *context, int64_t id, const char *key, const double *coefficient, int count)
+static void take_trims(void *context, int64_t id, const struct record_calibration *row)
 {
     struct run_calibration *calibration = context;
-    const char *place = strstr(key, "/core="), *heat = strstr(key, "/temp=");
+    const char *place = strstr(row->key, "/core="), *heat = strstr(row->key, "/temp=");
     int core, converter, bits, gain;
 
-    if (count <= COEFFICIENT_GAIN_TRIM || place == NULL || heat == NULL ||
+    if (row->coefficient_count <= COEFFICIENT_GAIN_TRIM || place == NULL || heat == NULL ||
         sscanf(place, "/core=%d/adc=%d/bits=%d/gain=%d", &core, &converter, &bits, &gain) != 4 || core < 0 ||
         core >= RUNNER_CORES_MAX || converter < 0 || converter >= RUNNER_CONVERTERS_MAX)
         return;
     calibration->valid = true;
     calibration->id = id;
+    calibration->time_ns = row->time_ns;
+    calibration->validity_s = row->validity_s;
     calibration->temperature_c = strtod(heat + strlen("/temp="), NULL);
     calibration->adc = (struct adc_config){ .bits = bits, .gain = gain };
-    calibration->offset[core][converter] = (int)coefficient[COEFFICIENT_OFFSET_TRIM];
-    calibration->gain[core][converter] = (int)coefficient[COEFFICIENT_GAIN_TRIM];
+    calibration->offset[core][converter] = (int)row->coefficient[COEFFICIENT_OFFSET_TRIM];
+    calibration->gain[core][converter] = (int)row->coefficient[COEFFICIENT_GAIN_TRIM];
 }
 
 /* The trims that an interrupted run had found go back into the chip, which has lost its power since. */

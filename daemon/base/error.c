@@ -33,6 +33,7 @@ static const char *const NAMES[] = {
     [-ERR_UNSUPPORTED] = "unsupported",
     [-ERR_MISMATCH] = "mismatch",
     [-ERR_INTERNAL] = "internal",
+    [-ERR_CALIBRATION] = "calibration",
 };
 enum { NAME_COUNT = sizeof NAMES / sizeof NAMES[0] };
 

@@ -38,7 +38,8 @@ enum error_code {
     ERR_MEMORY = -18,      /* allocation failed */
     ERR_UNSUPPORTED = -19, /* this instrument, chip or build does not offer it */
     ERR_MISMATCH = -20,    /* measured result differs from the golden one */
-    ERR_INTERNAL = -21     /* a bug of ours, reported instead of aborting */
+    ERR_INTERNAL = -21,    /* a bug of ours, reported instead of aborting */
+    ERR_CALIBRATION = -22  /* the calibration in force does not hold here, or not any more */
 };
 
 enum { ERROR_TEXT_MAX = 480, ERROR_NAME_MAX = 48, ERROR_COMMAND_MAX = 96 };
