@@ -33,15 +33,16 @@ enum {
     SPIOP_HEADER = 7,
     WINDOW_MAX = 32 * 1024, /* bytes on their way, each direction, when the bridge has flow control */
     SERBUF_FLOW_CONTROL = 0xffff,
-    SYNC_ROUNDS_MAX = 160,
     WRONG_ROUNDS_MAX = 8,
-    NOP_CHUNK = 512,
+    NOPS_FIRST = 512,
+    NOPS_MAX = 16 * 1024,
     READ_CHUNK = 16 * 1024,
     OUT_MAX = WINDOW_MAX + SPIOP_HEADER + SPI_TX_MAX
 };
 
 #define ANSWER_S 1.0 /* longest time to any answer, beside the transfer itself */
 #define SYNC_S   0.1 /* a synchronising bridge answers at once */
+#define RESYNC_S 2.0 /* then the bridge is given up */
 #define QUIET_NS (20 * NS_PER_MS)
 
 struct serprog {
@@ -125,14 +126,16 @@ static int prove_sync(struct serprog *s, bool *ret_synced, struct error *err)
 }
 
 /* A bridge that was left inside a transaction swallows up to wrnmax + 6 bytes before it hears a command
- * again: NOPs go out until it has, then two clean SYNCNOPs and a NOP prove it. */
+ * again: NOPs go out until it has, twice as many each time, then two clean SYNCNOPs and a NOP prove it. */
 static int serprog_resync(void *state, struct error *err)
 {
     struct serprog *s = state;
-    static const uint8_t nops[NOP_CHUNK] = { OP_NOP };
+    static const uint8_t nops[NOPS_MAX] = { OP_NOP };
     int good = 0, wrong = 0;
+    size_t fill = NOPS_FIRST;
+    int64_t end_ns = after(s, RESYNC_S);
     int code = transport_drain(s->transport, s->env, QUIET_NS, err);
-    for (int round = 0; round < SYNC_ROUNDS_MAX && !code; round++) {
+    while (!code && clock_now(s->env->clock) < end_ns) {
         bool synced = false, answered_wrong = false;
         code = sync_once(s, &synced, &answered_wrong, err);
         wrong += answered_wrong;
@@ -151,11 +154,15 @@ static int serprog_resync(void *state, struct error *err)
         }
         if (code || synced)
             continue;
-        code = transport_write(s->transport, nops, sizeof nops, after(s, ANSWER_S), err);
+        code = transport_write(s->transport, nops, fill, end_ns, err);
         if (!code)
             code = transport_drain(s->transport, s->env, QUIET_NS, err);
+        fill = 2 * fill < NOPS_MAX ? 2 * fill : NOPS_MAX;
     }
-    return code ? code : error_set(err, ERR_NO_ANSWER, "no serprog bridge: SYNCNOP is not answered by 15 06");
+    if (code && code != ERR_TIMEOUT)
+        return code;
+    return error_set(err, ERR_NO_ANSWER, "no serprog bridge: SYNCNOP is not answered by 15 06 within %.0f s",
+                     RESYNC_S);
 }
 
 static int read_limits(struct serprog *s, struct error *err)
@@ -477,11 +484,11 @@ static int serprog_off_unheard(struct driver_config *config, const struct transp
 {
     struct serprog *s = state;
     struct transport *own = NULL;
-    uint8_t bytes[NOP_CHUNK + 2] = { OP_NOP };
+    uint8_t bytes[NOPS_FIRST + 2] = { OP_NOP };
     int64_t end_ns = clock_now(env->clock) + (int64_t)(ANSWER_S * 1e9);
     (void)channel;
-    bytes[NOP_CHUNK] = OP_S_PIN_STATE;
-    bytes[NOP_CHUNK + 1] = 0;
+    bytes[NOPS_FIRST] = OP_S_PIN_STATE;
+    bytes[NOPS_FIRST + 1] = 0;
     int code = s ? 0 : transport_open(env, config->name, config->resource, &own, err);
     if (!code)
         code = transport_write(s ? s->transport : own, bytes, sizeof bytes, end_ns, err);

@@ -9,15 +9,15 @@
 
 #include <cmocka.h>
 
-#include "drivers/driver.h"
+#include "drivers/serprog.c"
 #include "tests/unit/peer.h"
+#include "tests/unit/sim_rig.h"
 
 struct bridge {
     struct peer peer;
     uint8_t map[32], in[1 << 17];
     size_t have;
     atomic_size_t serbuf, most_waiting; /* most bytes that were on their way at once */
-    atomic_size_t swallow;              /* bytes that a transaction left open still takes */
     atomic_int pins, spiops, refuse_at, mute;
 };
 
@@ -111,10 +111,8 @@ static void bridge_data(struct peer *peer, const char *data, size_t n)
     struct bridge *b = peer->context;
     if (atomic_load(&b->mute))
         return;
-    size_t skip = b->swallow < n ? b->swallow : n;
-    b->swallow -= skip;
-    memcpy(b->in + b->have, data + skip, n - skip);
-    b->have += n - skip;
+    memcpy(b->in + b->have, data, n);
+    b->have += n;
     if (b->have > b->most_waiting)
         b->most_waiting = b->have;
     size_t done = 0, used;
@@ -197,7 +195,7 @@ static int send_batch(struct rig *rig, uint32_t count, uint32_t delay_at, uint32
     return request(rig, &m, err);
 }
 
-static void check_batch(const struct rig *rig, uint32_t count)
+static void must_be_whole(const struct rig *rig, uint32_t count)
 {
     const uint8_t *rx = rig->payload;
     for (uint32_t i = 0; i < count; i++) {
@@ -246,7 +244,7 @@ static void a_batch_is_pipelined_and_complete(void **state)
     opened(rig);
     struct error err = { 0 };
     assert_int_equal(send_batch(rig, SPI_BATCH_MAX, UINT32_MAX, 0, &err), 0);
-    check_batch(rig, SPI_BATCH_MAX);
+    must_be_whole(rig, SPI_BATCH_MAX);
     assert_int_equal(atomic_load(&rig->bridge.spiops), SPI_BATCH_MAX);
     assert_true(rig->bridge.most_waiting > 2000); /* many transactions at once */
 }
@@ -259,7 +257,7 @@ static void the_bridge_s_buffer_is_respected(void **state)
     struct error err = { 0 };
     rig->bridge.most_waiting = 0;
     assert_int_equal(send_batch(rig, SPI_BATCH_MAX, UINT32_MAX, 0, &err), 0);
-    check_batch(rig, SPI_BATCH_MAX);
+    must_be_whole(rig, SPI_BATCH_MAX);
     assert_true(rig->bridge.most_waiting <= 400);
     assert_true(rig->bridge.most_waiting > 207); /* and used */
 }
@@ -272,7 +270,7 @@ static void a_delay_is_kept(void **state)
     int64_t start_ns = clock_host_now();
     assert_int_equal(send_batch(rig, 20, 10, 50000, &err), 0);
     assert_true(clock_host_now() - start_ns >= 50 * NS_PER_MS);
-    check_batch(rig, 20);
+    must_be_whole(rig, 20);
 }
 
 static void after_a_refusal_the_link_is_clean(void **state)
@@ -284,17 +282,74 @@ static void after_a_refusal_the_link_is_clean(void **state)
     assert_int_equal(send_batch(rig, 100, UINT32_MAX, 0, &err), ERR_REFUSED);
     assert_non_null(strstr(err.message, "transaction 4"));
     assert_int_equal(send_batch(rig, 100, UINT32_MAX, 0, &err), 0);
-    check_batch(rig, 100);
+    must_be_whole(rig, 100);
 }
 
+/* ---- In virtual time, against the simulated bridge ---- */
+static int sim_start(void **state)
+{
+    static const char BENCH[] =
+        "{\"instruments\":[{\"name\":\"bridge\",\"simulate\":{\"model\":\"serprog\",\"link\":\"tcp\","
+        "\"behind\":\"flash\"}},{\"name\":\"feed\",\"simulate\":{\"model\":\"e36312a\"}}],"
+        "\"rails\":{\"VDD\":{\"instrument\":\"feed\",\"channel\":1}}}";
+    struct sim_rig *sim = calloc(1, sizeof *sim);
+    *state = sim;
+    return sim_rig_start(sim, BENCH) || sim_rig_connect(sim, "serprog", "bridge", NULL);
+}
+
+static int sim_stop(void **state)
+{
+    int code = sim_rig_stop(*state);
+    free(*state);
+    return code;
+}
+
+static double since(const struct sim_rig *sim, int64_t start_ns)
+{
+    return (double)(clock_now(sim->env.clock) - start_ns) / 1e9;
+}
+
+/* Somebody was killed after the head of a transaction of `length` bytes. */
 static void a_transaction_left_open_is_filled(void **state)
 {
-    struct rig *rig = *state;
-    rig->bridge.swallow = 519; /* wrnmax + 7 */
-    opened(rig);
+    struct sim_rig *sim = *state;
+    struct serprog *s = sim->state;
+    static const size_t LENGTHS[] = { 1, 519, 4096, 65536 };
+    for (size_t i = 0; i < sizeof LENGTHS / sizeof *LENGTHS; i++) {
+        size_t n = LENGTHS[i];
+        const uint8_t head[SPIOP_HEADER] = { OP_O_SPIOP, (uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16) };
+        struct error err = { 0 };
+        assert_int_equal(transport_write(s->transport, head, sizeof head, after(s, 1), &err), 0);
+        int64_t start_ns = clock_now(sim->env.clock);
+        if (serprog_resync(s, &err))
+            fail_msg("%zu bytes: %s", n, err.message);
+        assert_true(since(sim, start_ns) < RESYNC_S);
+        assert_int_equal(ask(s, OP_Q_IFACE, (uint8_t[2]){ 0 }, 2, &err), 0);
+    }
+}
+
+/* How long a driver holds on to a bridge that says nothing: in work, and as it opens. */
+static void a_dead_bridge_is_given_up_within_its_time(void **state)
+{
+    struct sim_rig *sim = *state;
+    static const char *const FAULTS[] = { "deaf", "silence" };
+    struct message m = { .magic = MESSAGE_MAGIC, .op = MESSAGE_SPI_DRIVE, .value = { 1 } };
     struct error err = { 0 };
-    assert_int_equal(send_batch(rig, 10, UINT32_MAX, 0, &err), 0);
-    check_batch(rig, 10);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sim_rig_fault(sim, "bridge", FAULTS[i], -1, 0), 0);
+        int64_t start_ns = clock_now(sim->env.clock);
+        assert_int_equal(sim_rig_request(sim, &m, &err), ERR_TIMEOUT);
+        assert_int_equal(sim->driver->resync(sim->state, &err), ERR_NO_ANSWER);
+        assert_true(since(sim, start_ns) < ANSWER_S + RESYNC_S + 0.5);
+        sim->driver->close(sim->state);
+        sim->state = NULL;
+        start_ns = clock_now(sim->env.clock);
+        assert_int_equal(sim_rig_connect(sim, "serprog", "bridge", &err), ERR_NO_ANSWER);
+        assert_true(since(sim, start_ns) < RESYNC_S + 0.5);
+        assert_int_equal(sim_rig_fault(sim, "bridge", "none", 0, 0), 0);
+        sim_rig_wait(sim, 1);
+        assert_int_equal(sim_rig_connect(sim, "serprog", "bridge", &err), 0);
+    }
 }
 
 static void a_silent_bridge_times_out(void **state)
@@ -341,6 +396,7 @@ static void a_batch_that_lies_about_its_size_is_refused(void **state)
 int main(void)
 {
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_start, rig_stop)
+#define SIM(test) cmocka_unit_test_setup_teardown(test, sim_start, sim_stop)
     const struct CMUnitTest tests[] = {
         RIG(handshake_and_identity),
         RIG(a_needed_command_is_missing),
@@ -349,7 +405,8 @@ int main(void)
         RIG(the_bridge_s_buffer_is_respected),
         RIG(a_delay_is_kept),
         RIG(after_a_refusal_the_link_is_clean),
-        RIG(a_transaction_left_open_is_filled),
+        SIM(a_transaction_left_open_is_filled),
+        SIM(a_dead_bridge_is_given_up_within_its_time),
         RIG(a_silent_bridge_times_out),
         RIG(pins_are_driven_and_released),
         RIG(a_batch_that_lies_about_its_size_is_refused),
