@@ -101,15 +101,21 @@ static int ask(struct serprog *s, int op, uint8_t *ret, size_t n, struct error *
     return command(s, &byte, 1, ret, n, err);
 }
 
-/* True when SYNCNOP is answered by NAK and ACK and nothing else. */
-static int sync_once(struct serprog *s, bool *ret_synced, bool *ret_wrong, struct error *err)
+enum sync { SYNC_SILENT, SYNC_WRONG, SYNC_GOOD };
+
+/* SYNCNOP is answered by NAK and ACK and nothing else. */
+static int sync_once(struct serprog *s, enum sync *ret_sync, struct error *err)
 {
     uint8_t nop = OP_SYNCNOP, answer[2];
+    size_t have = 0, n = 0;
+    int64_t end_ns = after(s, SYNC_S);
     int code = transport_write(s->transport, &nop, 1, after(s, ANSWER_S), err);
-    if (!code)
-        code = transport_read_all(s->transport, answer, 2, after(s, SYNC_S), err);
-    *ret_synced = code == 0 && answer[0] == NAK && answer[1] == ACK;
-    *ret_wrong = code == 0 && !*ret_synced;
+    while (!code && have < sizeof answer) {
+        code = transport_read(s->transport, answer + have, sizeof answer - have, end_ns, &n, err);
+        have += code ? 0 : n;
+    }
+    bool good = have == 2 && answer[0] == NAK && answer[1] == ACK;
+    *ret_sync = good ? SYNC_GOOD : have > 0 ? SYNC_WRONG : SYNC_SILENT;
     return code == ERR_TIMEOUT ? 0 : code;
 }
 
@@ -126,7 +132,8 @@ static int prove_sync(struct serprog *s, bool *ret_synced, struct error *err)
 }
 
 /* A bridge that was left inside a transaction swallows up to wrnmax + 6 bytes before it hears a command
- * again: NOPs go out until it has, twice as many each time, then two clean SYNCNOPs and a NOP prove it. */
+ * again, and is silent: NOPs go out until it has, twice as many each time. Then two clean SYNCNOPs and a NOP
+ * prove it. */
 static int serprog_resync(void *state, struct error *err)
 {
     struct serprog *s = state;
@@ -136,28 +143,29 @@ static int serprog_resync(void *state, struct error *err)
     int64_t end_ns = after(s, RESYNC_S);
     int code = transport_drain(s->transport, s->env, QUIET_NS, err);
     while (!code && clock_now(s->env->clock) < end_ns) {
-        bool synced = false, answered_wrong = false;
-        code = sync_once(s, &synced, &answered_wrong, err);
-        wrong += answered_wrong;
-        if (wrong > WRONG_ROUNDS_MAX) /* one that is inside a transaction would be silent */
-            return error_set(err, ERR_GARBAGE, "no serprog bridge: SYNCNOP is answered, but not by 15 06");
-        good = synced ? good + 1 : 0;
-        if (good == 2) {
-            code = prove_sync(s, &synced, err);
-            if (code)
-                return code;
-            s->dirty = !synced;
-            if (synced)
-                return 0;
-            good = 0;
-            wrong++;
-        }
-        if (code || synced)
+        enum sync sync = SYNC_SILENT;
+        bool proved = false;
+        code = sync_once(s, &sync, err);
+        good = sync == SYNC_GOOD ? good + 1 : 0;
+        if (!code && good == 2)
+            code = prove_sync(s, &proved, err);
+        if (code)
+            break;
+        s->dirty = !proved;
+        if (proved)
+            return 0;
+        if (good == 1)
             continue;
-        code = transport_write(s->transport, nops, fill, end_ns, err);
+        wrong += sync != SYNC_SILENT;
+        good = 0;
+        if (wrong > WRONG_ROUNDS_MAX)
+            return error_set(err, ERR_GARBAGE, "no serprog bridge: SYNCNOP is answered, but not by 15 06");
+        if (sync == SYNC_SILENT) {
+            code = transport_write(s->transport, nops, fill, end_ns, err);
+            fill = 2 * fill < NOPS_MAX ? 2 * fill : NOPS_MAX;
+        }
         if (!code)
             code = transport_drain(s->transport, s->env, QUIET_NS, err);
-        fill = 2 * fill < NOPS_MAX ? 2 * fill : NOPS_MAX;
     }
     if (code && code != ERR_TIMEOUT)
         return code;
