@@ -70,8 +70,8 @@ static int configure(struct buspirate *s, int byte, struct error *err)
     return 0;
 }
 
-/* Reads until `word` has come. */
-static int expect(struct buspirate *s, const char *word, int64_t end_ns, struct error *err)
+/* Reads until `word` has come; counts what came. */
+static int expect(struct buspirate *s, const char *word, int64_t end_ns, size_t *heard, struct error *err)
 {
     char seen[BITBANG_TRIES * 8] = "";
     size_t have = 0, n = strlen(word);
@@ -80,42 +80,46 @@ static int expect(struct buspirate *s, const char *word, int64_t end_ns, struct 
         if (code)
             return code;
         have++;
+        (*heard)++;
         if (have >= n && memcmp(seen + have - n, word, n) == 0)
             return 0;
     }
     return error_set(err, ERR_GARBAGE, "no %s within %zu bytes", word, sizeof seen);
 }
 
-/* From SPI mode, from the terminal's prompt, or from bit-bang mode itself. */
+/* From SPI mode, from the terminal's prompt, or from bit-bang mode itself. ERR_NO_ANSWER: it says nothing. */
 static int enter_bitbang(struct buspirate *s, struct error *err)
 {
     static const uint8_t zero = CMD_BITBANG;
+    size_t heard = 0;
     for (int i = 0; i < BITBANG_TRIES; i++) {
         bool last = i == BITBANG_TRIES - 1;
         int code = transport_write(s->transport, &zero, 1, after(s, ANSWER_S), err);
         if (!code)
-            code = expect(s, "BBIO1", after(s, last ? ANSWER_S : BETWEEN_S), err);
+            code = expect(s, "BBIO1", after(s, last ? ANSWER_S : BETWEEN_S), &heard, err);
         if (code == 0) /* earlier zeros may bring more of them */
             return transport_drain(s->transport, s->bridge.env, QUIET_NS, err);
         if (code != ERR_TIMEOUT)
             return code;
     }
-    return error_set(err, ERR_NO_ANSWER, "no Bus Pirate: nobody says BBIO1 after %d zeros", BITBANG_TRIES);
+    return error_set(err, heard ? ERR_GARBAGE : ERR_NO_ANSWER,
+                     "no Bus Pirate: nobody says BBIO1 after %d zeros", BITBANG_TRIES);
 }
 
 static int enter_spi(struct buspirate *s, struct error *err)
 {
     static const uint8_t spi = CMD_SPI;
+    size_t heard = 0;
     int code = transport_write(s->transport, &spi, 1, after(s, ANSWER_S), err);
     if (!code)
-        code = expect(s, "SPI1", after(s, ANSWER_S), err);
+        code = expect(s, "SPI1", after(s, ANSWER_S), &heard, err);
     const int settings[] = { CMD_PINS, CMD_SPEED | s->speed, CMD_MODE, CMD_CS_HIGH };
     for (size_t i = 0; i < sizeof settings / sizeof *settings && !code; i++)
         code = configure(s, settings[i], err);
     return code;
 }
 
-/* A write-then-read that was cut waits for up to 4096 bytes: zeros fill it, and are harmless elsewhere. Its
+/* A write-then-read that was cut waits for up to 4096 bytes and says nothing meanwhile: zeros fill it. Its
  * answer tells nothing; what counts is BBIO1 afterwards. A chip that is selected meanwhile sees zeros, so a
  * cut transaction is the caller's to repeat. */
 static int resync(struct spi_bridge *bridge, struct error *err)
@@ -125,7 +129,7 @@ static int resync(struct spi_bridge *bridge, struct error *err)
     int code = transport_drain(s->transport, bridge->env, QUIET_NS, err);
     if (!code)
         code = enter_bitbang(s, err);
-    if (code == ERR_NO_ANSWER || code == ERR_GARBAGE) {
+    if (code == ERR_NO_ANSWER) {
         code =
             transport_write(s->transport, zeros, sizeof zeros, after(s, ANSWER_S + FILL_MAX * BYTE_S), err);
         if (!code) /* all of it has to pass the line before it can be heard */

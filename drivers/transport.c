@@ -22,7 +22,7 @@ static const struct transport_ops *const TRANSPORTS[] = { &transport_ftdi, &tran
                                                           &transport_usbtmc };
 
 enum { RESOURCE_MAX = 256, DRAIN_PASSES_MAX = 100000 };
-#define DRAIN_LIMIT_NS (2 * NS_PER_S) /* and what the quiet itself needs */
+#define DRAIN_LIMIT_NS NS_PER_S /* and some times the quiet */
 
 int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
                          struct transport **ret, struct error *err)
@@ -123,7 +123,7 @@ void transport_flush(struct transport *transport)
 int transport_drain(struct transport *transport, const struct transport_env *env, int64_t quiet_ns,
                     struct error *err)
 {
-    int64_t end_ns = clock_now(env->clock) + DRAIN_LIMIT_NS + 10 * quiet_ns;
+    int64_t end_ns = clock_now(env->clock) + DRAIN_LIMIT_NS + 4 * quiet_ns;
     for (int pass = 0; pass < DRAIN_PASSES_MAX && clock_now(env->clock) < end_ns; pass++) {
         uint8_t scrap[1024];
         size_t n;
