@@ -52,15 +52,18 @@ static int bind_first(int fd, int family, uint32_t *ret_port, struct error *err)
 }
 
 /* Connecting is the host's business: it takes host time and holds virtual time still. */
-static int finish_connect(int fd, int cut_fd, const char *address, struct error *err)
+static int finish_connect(int fd, const struct transport_env *env, const char *address, struct error *err)
 {
-    struct pollfd fds[2] = { { .fd = fd, .events = POLLOUT }, { .fd = cut_fd, .events = POLLIN } };
-    int64_t end_ns = clock_host_now() + CONNECT_LIMIT_MS * NS_PER_MS;
+    struct pollfd fds[2] = { { .fd = fd, .events = POLLOUT }, { .fd = env->cut_fd, .events = POLLIN } };
+    int64_t limit_ns =
+        clock_is_virtual(env->clock) ? TRANSPORT_VIRTUAL_LIMIT_NS : CONNECT_LIMIT_MS * NS_PER_MS;
+    int64_t end_ns = clock_host_now() + limit_ns;
     for (;;) {
         int64_t left_ns = end_ns - clock_host_now();
         if (left_ns <= 0)
-            return error_set(err, ERR_NO_ANSWER, "tcp:%s does not answer (%d ms)", address, CONNECT_LIMIT_MS);
-        int n = poll(fds, cut_fd >= 0 ? 2 : 1, (int)(left_ns / NS_PER_MS) + 1);
+            return error_set(err, ERR_NO_ANSWER, "tcp:%s does not answer (%lld ms)", address,
+                             limit_ns / NS_PER_MS);
+        int n = poll(fds, env->cut_fd >= 0 ? 2 : 1, (int)(left_ns / NS_PER_MS) + 1);
         if (n < 0 && errno != EINTR)
             return error_set_errno(err, errno, "poll");
         if (n > 0 && fds[1].revents)
@@ -94,7 +97,7 @@ static int connect_one(struct transport_stream *s, const struct addrinfo *info, 
     }
     if (!code && connect(s->fd, info->ai_addr, info->ai_addrlen) < 0) {
         if (errno == EINPROGRESS)
-            code = finish_connect(s->fd, s->env->cut_fd, address, err);
+            code = finish_connect(s->fd, s->env, address, err);
         else
             code = error_set(err, ERR_NO_ANSWER, "tcp:%s: %s", address, strerror(errno));
     }

@@ -189,7 +189,9 @@ int transport_stream_write(struct transport *transport, const void *data, size_t
 {
     struct transport_stream *s = (struct transport_stream *)transport;
     const uint8_t *next = data;
-    int64_t host_end_ns = clock_host_now() + (deadline_ns - clock_now(s->env->clock));
+    int64_t host_limit_ns =
+        clock_is_virtual(s->env->clock) ? TRANSPORT_VIRTUAL_LIMIT_NS : deadline_ns - clock_now(s->env->clock);
+    int64_t host_end_ns = clock_host_now() + host_limit_ns;
     bool is_socket = s->base.ops == &transport_tcp;
     while (n > 0) {
         ssize_t sent = is_socket ? send(s->fd, next, n, MSG_NOSIGNAL) : write(s->fd, next, n);

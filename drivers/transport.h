@@ -29,6 +29,10 @@ struct transport_env {
                                     has one of its own */
 };
 
+/* Host time. Virtual time stands still while a simulated peer is connected to or written to, and how long
+ * that takes is the host's business: this only ends a wait for one that hangs. */
+#define TRANSPORT_VIRTUAL_LIMIT_NS (30 * NS_PER_S)
+
 struct transport;
 
 /* All calls: 0 or a negative code. deadline_ns is bench time. NULL methods: none, every transport offers all.

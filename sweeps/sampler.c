@@ -184,9 +184,14 @@ static int sample_until_stopped(struct sampler *sampler, struct clock_actor *act
                                 struct bench_client *client, struct error *err)
 {
     int64_t period_ns = (int64_t)(sampler->options.period_s * NS_PER_S);
-    int64_t due_ns = clock_now(sampler->options.clock);
     int lost = 0;
 
+    /* Whoever has opened the sampler runs on at this instant, beside it: the first pass is an event of its
+     * own, so that the host does not choose which of their requests comes first. */
+    int64_t due_ns = clock_now(sampler->options.clock) + 1;
+    int waited = clock_sleep_until(actor, due_ns, sampler->cut_fd);
+    if (waited < 0 && waited != ERR_CANCELLED)
+        return error_set(err, waited, "the sampler cannot wait");
     while (!atomic_load(&sampler->stop)) {
         struct bench_read reads[2 * PROFILE_RAILS_MAX];
         int code = read_pass(sampler, client, reads, err);

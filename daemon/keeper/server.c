@@ -284,10 +284,12 @@ static int loop(struct server *server, bool exit_when_idle, struct error *err)
             keeper_safe(keeper, true, true, "the keeper lost its clock");
             return error_set(err, code, "the clock is gone");
         }
-        observer_run(keeper->observer);
-        take_trip(server); /* before anything a client may want */
         struct epoll_event events[EVENTS_MAX];
         int n = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 0);
+        /* Before anything a client may want, and after the look at what they want: an answer that brought a
+         * client to its next request is seen here first, so that their order is not the host's. */
+        observer_run(keeper->observer);
+        take_trip(server);
         sort_urgent_first(events, n);
         for (int i = 0; i < n; i++) {
             void *what = events[i].data.ptr;

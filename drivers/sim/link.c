@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * link: the wires of the virtual bench: TCP listeners and pseudo-terminals, the accounting of their bytes
- * against the clock page, answers in pieces, and the faults that tests put on a wire. */
+ * link: the wires of the virtual bench: TCP listeners and pseudo-terminals, answers in pieces, and the faults
+ * that tests put on a wire. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,6 @@ enum {
     OUTPUT_MAX = 64 << 20, /* bytes that one client has not taken */
     PIECES_MAX = 4,
     PIECE_GAP_NS = 20000, /* between two pieces of one answer */
-    PARK_NS = 50000000,   /* host time: a client that leaves bytes unread that long does not want them */
     BURST_TCP = 65536,    /* a client that sends that much at a time may be waiting for room */
     BURST_PTY = 1024
 };
@@ -58,88 +57,6 @@ struct sim_link *sim_link_find(struct sim_loop *loop, const char *name)
 static int client_index(const struct sim_link *link, const struct client *client)
 {
     return (int)(client - link->client);
-}
-
-/* ---- Accounting ---- */
-
-/* Finds the actor's slot for this client; a pty may change hands, so the old match is checked too. */
-static void match(struct sim_loop *loop, struct client *client)
-{
-    if (!loop->page || client->fd < 0)
-        return;
-    if (client->page_link >= 0) {
-        const struct clock_link *link = &loop->page->link[client->page_link];
-        uint32_t owner = atomic_load(&link->in_use);
-        if (owner > 0 && owner <= CLOCK_ACTORS_MAX && atomic_load(&link->key) == client->key &&
-            atomic_load(&link->opened) == client->page_opened)
-            return;
-        client->page_link = -1;
-        client->leaving_since_ns = clock_host_now();
-    }
-    for (int i = 0; i < CLOCK_LINKS_MAX; i++) {
-        const struct clock_link *link = &loop->page->link[i];
-        uint32_t owner = atomic_load(&link->in_use);
-        if (owner == 0 || owner > CLOCK_ACTORS_MAX || atomic_load(&link->key) != client->key)
-            continue;
-        client->page_link = i;
-        client->page_opened = atomic_load(&link->opened);
-        client->rank = link->rank;
-        client->received = client->in_n;
-        client->sent = client->out_n;
-        client->parked_since_ns = 0;
-        client->leaving_since_ns = 0;
-        return;
-    }
-}
-
-static void notify_owner(struct sim_loop *loop, const struct client *client)
-{
-    if (client->page_link < 0)
-        return;
-    uint32_t owner = atomic_load(&loop->page->link[client->page_link].in_use);
-    if (owner > 0 && owner <= CLOCK_ACTORS_MAX)
-        clock_server_notify(loop, (int)owner - 1);
-}
-
-/* Bytes on their way hold time, unless nobody has taken them for long: a client that gave up waiting. */
-static bool drained(struct client *client, const struct clock_link *link)
-{
-    uint64_t sent = atomic_load(&link->sent), received = atomic_load(&link->received);
-    if (client->received >= sent && received >= client->sent) {
-        client->parked_since_ns = 0;
-        return true;
-    }
-    uint64_t sum = sent + received + client->received + client->sent;
-    if (client->parked_since_ns == 0 || client->parked_sum != sum) {
-        client->parked_since_ns = clock_host_now();
-        client->parked_sum = sum;
-        return false;
-    }
-    return clock_host_now() - client->parked_since_ns > PARK_NS;
-}
-
-enum links_state link_all_drained(struct sim_loop *loop)
-{
-    bool seen[CLOCK_LINKS_MAX] = { false };
-    for (int i = 0; i < loop->link_n; i++)
-        for (int c = 0; c < SIM_CLIENTS_MAX; c++) {
-            struct client *client = &loop->link[i]->client[c];
-            if (client->fd < 0)
-                continue;
-            match(loop, client);
-            if (client->page_link < 0 && client->leaving_since_ns && !client->ended &&
-                loop->link[i]->kind == SIM_LINK_TCP && clock_host_now() - client->leaving_since_ns < PARK_NS)
-                return LINKS_WAITING; /* its actor has let go: the end of file must be on its way */
-            if (client->page_link < 0)
-                continue;
-            seen[client->page_link] = true;
-            if (!drained(client, &loop->page->link[client->page_link]))
-                return LINKS_WAITING;
-        }
-    for (int i = 0; i < CLOCK_LINKS_MAX; i++)
-        if (!seen[i] && atomic_load(&loop->page->link[i].in_use))
-            return LINKS_UNSEEN;
-    return LINKS_DRAINED;
 }
 
 /* ---- Bytes in ---- */
@@ -242,7 +159,7 @@ static bool read_all(struct sim_link *link, struct client *client)
     struct sim_loop *loop = link->loop;
     uint8_t bytes[READ_MAX];
     for (;;) {
-        match(loop, client);
+        account_match(loop, client);
         ssize_t n = read(client->fd, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR)
             continue;
@@ -255,7 +172,7 @@ static bool read_all(struct sim_link *link, struct client *client)
         if (!append(&client->in, &client->in_n, &client->in_size, bytes, (size_t)n, INPUT_MAX))
             return false;
         if (client->burst >= (link->kind == SIM_LINK_PTY ? BURST_PTY : BURST_TCP))
-            notify_owner(loop, client);
+            account_notify_owner(loop, client);
         /* Who was an actor's is heard in its turn to the end. */
         bool is_leaving = link->kind == SIM_LINK_TCP && client->leaving_since_ns;
         if (client->page_link < 0 && !is_leaving)
@@ -285,7 +202,7 @@ static bool flush_out(struct sim_link *link, struct client *client)
     client->out_n -= done;
     memmove(client->out, client->out + done, client->out_n);
     if (done)
-        notify_owner(link->loop, client);
+        account_notify_owner(link->loop, client);
     return alive;
 }
 
@@ -454,11 +371,13 @@ static void on_accept(void *context, int fd, uint32_t events)
             client->fd = -1;
             break;
         }
-        match(link->loop, client);
+        account_match(link->loop, client);
         if (link->ops.on_open)
             link->ops.on_open(link->context, c);
         return;
     }
+    struct client refused = { .fd = accepted, .key = ntohs(peer.sin_port), .page_link = -1 };
+    account_match(link->loop, &refused); /* nobody need wait for it any more */
     close(accepted);
 }
 

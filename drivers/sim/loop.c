@@ -222,15 +222,8 @@ static enum look look_virtual(struct sim_loop *loop)
         clock_server_nudge(loop);
     if (actors != ACTORS_BLOCKED)
         return LOOK_RUNNING;
-    enum links_state links = link_all_drained(loop);
-    if (links == LINKS_WAITING)
+    if (!account_all_drained(loop))
         return LOOK_DRAINING;
-    if (links == LINKS_UNSEEN && !loop->swept) {
-        loop->swept =
-            true; /* one more round of descriptors; after it, nobody has accepted because nobody listens */
-        return LOOK_AGAIN;
-    }
-    loop->swept = false;
     if (link_hand_over(loop))
         return LOOK_AGAIN;
     return perform_earliest(loop);

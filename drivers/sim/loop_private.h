@@ -60,9 +60,10 @@ struct client {
     size_t in_n, in_size;
     uint8_t *out;
     size_t out_n, out_size;
-    uint64_t parked_sum;      /* counters when last seen undrained */
     int64_t heard_ns;         /* when the last message came */
-    int64_t parked_since_ns;  /* host time of that; 0: drained */
+    uint64_t waiting_sum;     /* counters when last seen undrained */
+    int64_t waiting_since_ns; /* host time of that; 0: drained */
+    bool asked, parked;       /* the client was woken to look at what lies there; and left it there */
     int64_t leaving_since_ns; /* host time when its actor closed the slot; 0: it has not */
 };
 
@@ -94,13 +95,14 @@ struct sim_loop {
 
     struct sim_link *link[SIM_LINKS_MAX];
     int link_n;
-    bool swept; /* descriptors were polled since a link without a client was seen */
 
     struct clock_page *page; /* NULL in real time */
     int page_fd, server_fd;
     char server_path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     struct connection connection[CONNECTIONS_MAX];
-    uint64_t seen_sum; /* of the actors' words when all were blocked */
+    uint64_t seen_sum;             /* of the actors' words when all were blocked */
+    uint32_t met[CLOCK_LINKS_MAX]; /* the opening of each link in the page whose connection was accepted */
+    int64_t expecting_since_ns;    /* host time since which one is not; 0: all are */
 };
 
 /* clock_server.c */
@@ -121,14 +123,19 @@ int clock_server_earliest(const struct sim_loop *loop);
 void clock_server_wake(struct sim_loop *loop, int slot);
 void clock_server_notify(struct sim_loop *loop, int slot);
 
+/* account.c */
+/* Finds the actor's slot for this client; a pty may change hands, so the old match is checked too. */
+void account_match(struct sim_loop *loop, struct client *client);
+/* Wakes the actor behind the client: there is something to read, or room to write. */
+void account_notify_owner(struct sim_loop *loop, const struct client *client);
+/* Whether every byte of every accounted link has arrived at its other end, or lies there unwanted, and every
+ * connection is accepted or ended. Only while all actors are blocked. */
+bool account_all_drained(struct sim_loop *loop);
+
 /* link.c */
 void link_close(struct sim_link *link);
 /* Performs a delivery. */
 void link_deliver(struct sim_event *event);
-/* Whether every byte of every accounted link has arrived at its other end; LINKS_UNSEEN: so it is with those
- * that were accepted, but a client has a link whose connection was not accepted yet. */
-enum links_state { LINKS_DRAINED, LINKS_WAITING, LINKS_UNSEEN };
-enum links_state link_all_drained(struct sim_loop *loop);
 /* Hands collected bytes to the devices in (rank, link) order. False when there were none. */
 bool link_hand_over(struct sim_loop *loop);
 /* Drops the clients behind the links of an actor and frees the links' slots. */

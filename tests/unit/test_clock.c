@@ -506,33 +506,90 @@ static void a_pty_is_accounted_too(void **state)
     finish(&f);
 }
 
+/* Opens the link as an actor does, by its kind. */
+static void caller_open(struct caller *me, const struct sim_link *link, int kind)
+{
+    struct stat status;
+    if (kind == SIM_LINK_TCP) {
+        me->port = resource_port(link);
+        caller_connect(me);
+        return;
+    }
+    me->fd = open(strchr(sim_link_resource(link), ':') + 1, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    assert_true(me->fd >= 0);
+    assert_int_equal(fstat(me->fd, &status), 0);
+    me->link = clock_link_open(me->actor, minor(status.st_rdev) | 0x80000000u);
+}
+
+static void caller_close(struct caller *me)
+{
+    close(me->fd);
+    clock_link_close(me->clock, me->link);
+    clock_actor_close(me->actor);
+}
+
+/* One echo that answers after delay_ns, and one who calls it. */
+static void open_pair(struct fixture *f, struct echo *echo, struct caller *me, int kind, int64_t delay_ns)
+{
+    const struct sim_link_ops ops = { .on_bytes = echo_bytes };
+    struct sim_link_options options = { .name = "echo", .kind = kind };
+    prepare(f);
+    *echo = (struct echo){ .loop = f->loop, .delay_ns = delay_ns, .order = echo };
+    assert_int_equal(sim_link_open(f->loop, &options, &ops, echo, &echo->link, NULL), 0);
+    start(f);
+    *me = (struct caller){ .clock = f->clock };
+    assert_int_equal(clock_actor_open(f->clock, "caller", 1, &me->actor, NULL), 0);
+    caller_open(me, echo->link, kind);
+}
+
 /* An answer that nobody wants any more (its reader has timed out) must not stop the world. */
 static void unread_bytes_do_not_hold_time(void **state)
 {
     (void)state;
-    struct fixture f;
-    prepare(&f);
-    const struct sim_link_ops ops = { .on_bytes = echo_bytes };
-    struct echo echo = { .loop = f.loop, .delay_ns = 2 * NS_PER_S };
-    echo.order = &echo;
-    assert_int_equal(
-        sim_link_open(f.loop, &(struct sim_link_options){ .name = "late" }, &ops, &echo, &echo.link, NULL),
-        0);
-    start(&f);
-    struct caller me = { .clock = f.clock, .port = resource_port(echo.link) };
-    assert_int_equal(clock_actor_open(f.clock, "caller", 1, &me.actor, NULL), 0);
-    caller_connect(&me);
-    assert_int_equal(write(me.fd, "?", 1), 1);
-    clock_link_sent(me.clock, me.link, 1);
-    struct pollfd in = { .fd = me.fd, .events = POLLIN };
-    assert_int_equal(clock_poll(me.actor, &in, 1, NS_PER_S, 0), 0);
-    assert_int_equal(clock_sleep_until(me.actor, 10 * NS_PER_S, -1), 0); /* the answer comes at 2 s */
-    assert_int_equal(clock_now(f.clock), 10 * NS_PER_S);
-    assert_int_equal(clock_poll(me.actor, &in, 1, 11 * NS_PER_S, 0), 1);
-    close(me.fd);
-    clock_link_close(me.clock, me.link);
-    clock_actor_close(me.actor);
-    finish(&f);
+    for (int kind = SIM_LINK_TCP; kind <= SIM_LINK_PTY; kind++) {
+        struct fixture f;
+        struct echo echo;
+        struct caller me;
+        open_pair(&f, &echo, &me, kind, 2 * NS_PER_S);
+        assert_int_equal(write(me.fd, "?", 1), 1);
+        clock_link_sent(me.clock, me.link, 1);
+        struct pollfd in = { .fd = me.fd, .events = POLLIN };
+        assert_int_equal(clock_poll(me.actor, &in, 1, NS_PER_S, 0), 0);
+        assert_int_equal(clock_sleep_until(me.actor, 10 * NS_PER_S, -1), 0); /* the answer comes at 2 s */
+        assert_int_equal(clock_now(f.clock), 10 * NS_PER_S);
+        assert_int_equal(clock_poll(me.actor, &in, 1, 11 * NS_PER_S, 0), 1);
+        caller_close(&me);
+        finish(&f);
+    }
+}
+
+static void *write_late(void *context)
+{
+    const struct caller *me = context;
+    usleep(120000);
+    assert_int_equal(write(me->fd, "?", 1), 1);
+    return NULL;
+}
+
+/* A kernel that is short of time brings bytes late: they still belong to the instant they were sent at. */
+static void bytes_on_their_way_hold_time(void **state)
+{
+    (void)state;
+    for (int kind = SIM_LINK_TCP; kind <= SIM_LINK_PTY; kind++) {
+        struct fixture f;
+        struct echo echo;
+        struct caller me;
+        pthread_t thread;
+        open_pair(&f, &echo, &me, kind, NS_PER_MS);
+        clock_link_sent(me.clock, me.link, 1);
+        assert_int_equal(pthread_create(&thread, NULL, write_late, &me), 0);
+        struct pollfd in = { .fd = me.fd, .events = POLLIN };
+        assert_int_equal(clock_poll(me.actor, &in, 1, NS_PER_S, 0), 1);
+        assert_int_equal(clock_now(f.clock), NS_PER_MS);
+        pthread_join(thread, NULL);
+        caller_close(&me);
+        finish(&f);
+    }
 }
 
 int main(void)
@@ -546,6 +603,7 @@ int main(void)
         cmocka_unit_test(links_answer_in_rank_order_at_their_time),
         cmocka_unit_test(a_pty_is_accounted_too),
         cmocka_unit_test(unread_bytes_do_not_hold_time),
+        cmocka_unit_test(bytes_on_their_way_hold_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
