@@ -551,7 +551,8 @@ int profile_parse(const struct json_at *root, struct chip_profile *ret_profile)
     return root->problems->count > before ? ERR_INVALID : 0;
 }
 
-int profile_load(const char *path, struct chip_profile **ret_profile, struct error *err)
+int profile_read(const char *path, struct chip_profile **ret_profile, struct json_problems *problems,
+                 struct error *err)
 {
     char *text = NULL;
     size_t length = 0;
@@ -562,30 +563,34 @@ int profile_load(const char *path, struct chip_profile **ret_profile, struct err
     if (rc)
         return rc;
     struct chip_profile *profile = calloc(1, sizeof *profile);
-    struct json_problems *problems = calloc(1, sizeof *problems);
-    if (!profile || !problems) {
-        rc = error_set(err, ERR_MEMORY, "no memory for the chip profile %s", path);
-        goto free_all;
-    }
-    rc = json_parse(text, length, &document, err);
+    rc = profile ? json_parse(text, length, &document, err) : error_set(err, ERR_MEMORY, "no memory");
     if (rc) {
         error_prefix(err, "%s", path);
-        goto free_all;
+    } else {
+        struct json_at root = json_root(document, problems);
+        profile_parse(&root, profile);
+        rc = json_problems_error(problems, path, err);
     }
-    struct json_at root = json_root(document, problems);
-    profile_parse(&root, profile);
-    rc = json_problems_error(problems, path, err);
-    if (rc)
-        goto free_all;
-    sha256(text, length, digest);
-    hash_hex(digest, sizeof digest, profile->hash);
-    *ret_profile = profile;
-    profile = NULL;
-free_all:
+    if (!rc) {
+        sha256(text, length, digest);
+        hash_hex(digest, sizeof digest, profile->hash);
+        *ret_profile = profile;
+        profile = NULL;
+    }
     cJSON_Delete(document);
-    free(problems);
     free(profile);
     free(text);
+    return rc;
+}
+
+int profile_load(const char *path, struct chip_profile **ret_profile, struct error *err)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+
+    if (!problems)
+        return error_set(err, ERR_MEMORY, "no memory for the chip profile %s", path);
+    int rc = profile_read(path, ret_profile, problems, err);
+    free(problems);
     return rc;
 }
 

@@ -215,6 +215,9 @@ struct chip_profile {
 /* Reads and checks a file; the error names the first problem and how many more there are. Free with
  * profile_free(). */
 int profile_load(const char *path, struct chip_profile **ret_profile, struct error *err);
+/* The same, and every mistake by its place. problems: empty. */
+int profile_read(const char *path, struct chip_profile **ret_profile, struct json_problems *problems,
+                 struct error *err);
 /* The same from a parsed document, collecting every problem; hash is left empty. Returns 0 or ERR_INVALID. */
 int profile_parse(const struct json_at *root, struct chip_profile *ret_profile);
 void profile_free(struct chip_profile *profile);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "chip/profile.h"
+#include "instruments/interlock.h"
 
 void job_close(struct job *job)
 {
@@ -43,56 +44,76 @@ static void add_problem(struct json_problems *problems, const char *pointer, con
     json_problem(&at, hint, "%.230s", reason);
 }
 
-/* The bench file that the campaign names, for checking only. Its own mistakes get pointers below /bench. */
-static int read_bench(struct job *job, struct json_problems *problems, struct error *err)
+/* Mistakes of a file that the campaign names, directly or not, below the member that names it. They are taken
+ * out of `own`; where there are none, the error itself is one. */
+static void take_problems(struct json_problems *problems, struct json_problems *own, const char *below,
+                          const char *path, const struct error *why)
 {
-    const char *path = job->campaign->bench;
+    if (why->code != 0 && own->count == 0)
+        add_problem(problems, below, "", why->message);
+    for (int i = 0; i < own->count && i < JSON_PROBLEMS_MAX; i++) {
+        char pointer[JSON_POINTER_MAX], reason[300];
+        snprintf(pointer, sizeof pointer, "%s%.*s", below, JSON_POINTER_MAX - 24, own->item[i].pointer);
+        snprintf(reason, sizeof reason, "%.60s: %.230s", path, own->item[i].reason);
+        add_problem(problems, pointer, own->item[i].hint, reason);
+    }
+    *own = (struct json_problems){ 0 };
+}
+
+/* A bench file that no daemon owns, for checking only, with its chip file: what the daemon would say to
+ * them, and the keeper. Their mistakes get pointers below /bench. */
+static int read_bench(struct job *job, const char *path, struct json_problems *problems, struct error *err)
+{
     struct json_problems *own = calloc(1, sizeof *own);
     struct error why = { .code = 0 };
 
     if (own == NULL)
         return error_set(err, ERR_MEMORY, "no memory to check %s", path);
     int code = bench_file_load(path, &job->own_bench_file, own, &why);
-    if (code != 0 && own->count == 0)
-        add_problem(problems, "/bench", "", why.message);
-    for (int i = 0; i < own->count && i < JSON_PROBLEMS_MAX; i++) {
-        char pointer[JSON_POINTER_MAX], reason[300];
-        snprintf(pointer, sizeof pointer, "/bench%.*s", JSON_POINTER_MAX - 8, own->item[i].pointer);
-        snprintf(reason, sizeof reason, "%.60s: %.230s", path, own->item[i].reason);
-        add_problem(problems, pointer, own->item[i].hint, reason);
+    take_problems(problems, own, "/bench", path, &why);
+    if (code == 0) {
+        const char *chip = job->own_bench_file->profile_path;
+        why = (struct error){ .code = 0 };
+        code = profile_read(chip, &job->own_profile, own, &why);
+        take_problems(problems, own, "/bench/chip/profile", chip, &why);
+        why = (struct error){ .code = 0 };
+        if (code == 0 || code == ERR_INVALID) { /* else there is no such file, which was said */
+            interlocks_check_chip(job->own_bench_file, own, &why);
+            take_problems(problems, own, "/bench/chip/profile", chip, &why);
+        }
     }
     free(own);
-    if (code == 0) {
-        code = profile_load(job->own_bench_file->profile_path, &job->own_profile, &why);
-        if (code != 0)
-            add_problem(problems, "/bench/chip/profile", "", why.message);
-    }
     job->bench_file = job->own_bench_file;
     job->profile = job->own_profile;
     return 0;
 }
 
-/* The daemon's own bench, or the one that the campaign names. Mistakes become problems; job->profile is NULL
- * where none could be read. */
+/* The daemon's own bench, the one that was asked for, or the one that the campaign names. Mistakes become
+ * problems; job->profile is NULL where none could be read. */
 static int find_bench(const struct job_request *request, struct job *job, struct json_problems *problems,
                       struct error *err)
 {
-    if (job->campaign->bench[0] == '\0')
-        return 0; /* missing: reported */
-    if (request->bench_file == NULL)
-        return read_bench(job, problems, err);
-    job->bench_file = request->bench_file;
-    job->profile = request->profile;
-    if (strcmp(job->campaign->bench, request->bench_path) != 0 &&
-        strcmp(job->campaign->bench, request->bench_file->name) != 0) {
-        char reason[240];
-        snprintf(
-            reason, sizeof reason,
-            "the campaign is for %.60s, this daemon owns %.40s (%.60s); start a daemon with --bench for it",
-            job->campaign->bench, request->bench_file->name, request->bench_path);
-        add_problem(problems, "/bench", request->bench_path, reason);
+    const char *wanted = job->campaign->bench;
+    bool named = request->bench_path != NULL &&
+                 request->bench_path[0] != '\0'; /* not so in a daemon without a bench */
+    const char *path = named ? request->bench_path : wanted;
+    int code = 0;
+
+    if (request->bench_file != NULL) {
+        job->bench_file = request->bench_file;
+        job->profile = request->profile;
+    } else if (path[0] != '\0') { /* else it is missing, which is reported */
+        code = read_bench(job, path, problems, err);
     }
-    return 0;
+    if (code == 0 && named && wanted[0] != '\0' && job->bench_file != NULL && strcmp(wanted, path) != 0 &&
+        strcmp(wanted, job->bench_file->name) != 0) {
+        char reason[240];
+        snprintf(reason, sizeof reason,
+                 "the campaign is for %.60s, not for %.40s (%.60s); a daemon for it is started with --bench",
+                 wanted, job->bench_file->name, path);
+        add_problem(problems, "/bench", path, reason);
+    }
+    return code;
 }
 
 /* As far as the files could be read; all mistakes are found before one of them is returned. */

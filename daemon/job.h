@@ -13,8 +13,8 @@ struct job_request {
     const char *path, *text; /* one of them NULL */
     int backend;             /* enum campaign_backend */
     uint64_t seed;           /* 0: the campaign's */
-    /* The daemon's bench; all NULL: the bench that the campaign names is read instead (nothing is touched).
-     */
+    /* The daemon's bench. NULL: the file bench_path is read instead, or where that is NULL, too, the one that
+     * the campaign names (nothing is touched). */
     const struct bench_file *bench_file;
     const struct chip_profile *profile;
     const char *bench_path;

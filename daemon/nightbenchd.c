@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/notify.h"
 #include "daemon/daemon.h"
+#include "daemon/files.h"
 #include "daemon/safe_report.h"
 #include "daemon/spawn.h"
 #include "daemon/upkeep.h"
@@ -51,21 +52,7 @@ static int paths_init(struct daemon *d, struct error *err)
 
 static int files_init(struct daemon *d, struct error *err)
 {
-    if (d->options.no_bench)
-        return 0;
-    struct json_problems *problems = calloc(1, sizeof *problems);
-    if (problems == NULL)
-        return error_set(err, ERR_MEMORY, "no memory to read the bench file");
-    int code = bench_file_load(d->options.bench_path, &d->bench_file, problems, err);
-    int shown = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
-    for (int i = 0; i < shown; i++)
-        log_warning("%s%s: %s%s%s", d->options.bench_path, problems->item[i].pointer,
-                    problems->item[i].reason, problems->item[i].hint[0] != '\0' ? "; " : "",
-                    problems->item[i].hint);
-    free(problems);
-    if (code == 0)
-        code = profile_load(d->bench_file->profile_path, &d->profile, err);
-    return code;
+    return d->options.no_bench ? 0 : files_load(d->options.bench_path, &d->bench_file, &d->profile, err);
 }
 
 static void files_fini(struct daemon *d)

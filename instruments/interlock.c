@@ -117,7 +117,8 @@ void interlocks_read(struct interlocks *locks, const struct json_at *list)
     }
 }
 
-int interlocks_load_chip(struct interlocks *locks, const char *path, struct error *err)
+int interlocks_read_chip(struct interlocks *locks, const char *path, struct json_problems *problems,
+                         struct error *err)
 {
     cJSON *root = NULL;
     if (!path[0])
@@ -125,17 +126,42 @@ int interlocks_load_chip(struct interlocks *locks, const char *path, struct erro
     int code = json_load(path, &root, err);
     if (code)
         return code;
-    struct json_problems *problems = calloc(1, sizeof *problems);
-    if (!problems) {
-        cJSON_Delete(root);
-        return error_set(err, ERR_MEMORY, "interlocks of %s", path);
-    }
     struct json_at at = json_root(root, problems);
     struct json_at list = json_member(&at, "interlocks", false);
     interlocks_read(locks, &list);
     code = json_problems_error(problems, path, err);
-    free(problems);
     cJSON_Delete(root);
+    return code;
+}
+
+int interlocks_load_chip(struct interlocks *locks, const char *path, struct error *err)
+{
+    struct json_problems *problems = calloc(1, sizeof *problems);
+    if (!problems)
+        return error_set(err, ERR_MEMORY, "interlocks of %s", path);
+    int code = interlocks_read_chip(locks, path, problems, err);
+    free(problems);
+    return code;
+}
+
+int interlocks_check_chip(const struct bench_file *file, struct json_problems *problems, struct error *err)
+{
+    cJSON *bench = NULL;
+    struct interlocks *locks = malloc(sizeof *locks);
+    struct json_problems *known = calloc(1, sizeof *known);
+    int code = locks && known ? json_parse(file->json, strlen(file->json), &bench, err)
+                              : error_set(err, ERR_MEMORY, "no memory to check the interlocks");
+    if (!code) {
+        /* Those of the bench file were found when it was loaded; here they count against the limit. */
+        struct json_at root = json_root(bench, known);
+        struct json_at list = json_member(&root, "interlocks", false);
+        interlocks_init(locks, file);
+        interlocks_read(locks, &list);
+        code = interlocks_read_chip(locks, file->profile_path, problems, err);
+    }
+    cJSON_Delete(bench);
+    free(known);
+    free(locks);
     return code;
 }
 

@@ -61,6 +61,12 @@ void interlocks_init(struct interlocks *locks, const struct bench_file *file);
 void interlocks_read(struct interlocks *locks, const struct json_at *list);
 /* The same for a chip file by its path: its member "interlocks" alone is looked at. */
 int interlocks_load_chip(struct interlocks *locks, const char *path, struct error *err);
+/* The same, and every mistake by its place. problems: empty. */
+int interlocks_read_chip(struct interlocks *locks, const char *path, struct json_problems *problems,
+                         struct error *err);
+/* What the keeper would say at its start to the interlocks of a bench file's chip file, before any port is
+ * opened. problems: empty. */
+int interlocks_check_chip(const struct bench_file *file, struct json_problems *problems, struct error *err);
 /* Chambers that a rule watches have their port in the keeper, too. For bench_file_load. */
 bool interlocks_watch_instrument(const struct interlocks *locks, int instrument);
 

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "chip/profile.h"
 #include "daemon/base/text.h"
 #include "daemon/client/commands.h"
 #include "daemon/client/show.h"
@@ -40,31 +39,12 @@ static int ask_daemon(const struct args *args, bool plan, cJSON **ret, struct er
 static int ask_here(const struct args *args, bool plan, cJSON **ret, struct error *err)
 {
     struct job_request request = { .path = args->positional[0], .bench_path = args->bench };
-    struct json_problems *problems = calloc(1, sizeof *problems);
-    struct bench_file *bench = NULL;
-    struct chip_profile *profile = NULL;
     char found[4096];
 
     /* A file that is not there is no mistake in a campaign. */
-    if (access(text_find_file(args->positional[0], found, sizeof found), R_OK) != 0) {
-        free(problems);
+    if (access(text_find_file(args->positional[0], found, sizeof found), R_OK) != 0)
         return error_set_errno(err, errno, "campaign file %s", args->positional[0]);
-    }
-    int rc = problems == NULL ? error_set(err, ERR_MEMORY, "no memory for the check") : 0;
-
-    if (rc == 0 && args->bench != NULL) {
-        rc = bench_file_load(args->bench, &bench, problems, err);
-        if (rc == 0)
-            rc = profile_load(bench->profile_path, &profile, err);
-        request.bench_file = bench;
-        request.profile = profile;
-    }
-    if (rc == 0)
-        rc = documents_check(&request, plan, ret, err);
-    profile_free(profile);
-    bench_file_free(bench);
-    free(problems);
-    return rc;
+    return documents_check(&request, plan, ret, err);
 }
 
 /* Takes the answer. */
