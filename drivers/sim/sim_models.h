@@ -7,7 +7,7 @@
 
 #include "drivers/sim/device.h"
 
-extern const struct sim_device_model sim_e36312a, sim_n6705c, sim_2450, sim_34461a;
+extern const struct sim_device_model sim_e36312a, sim_n6705c, sim_n6762a, sim_2450, sim_34461a;
 extern const struct sim_device_model sim_buspirate, sim_korad, sim_dp832;
 extern const struct sim_device_model sim_riden, sim_dps, sim_waveshare, sim_eurotherm;
 extern const struct sim_device_model sim_thermostream, sim_thermotron, sim_espec;

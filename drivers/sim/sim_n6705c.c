@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * sim_n6705c: Keysight N6705C power analyzer with four N6784A-like source-measure modules (four quadrants,
- * +-20 V). Command grammar from the SCPI that public drivers send; numbers are [K]: from memory of the data
- * sheet (one year), to be checked against a printed one before anybody relies on them. */
+ * sim_n6705c: Keysight N6705C power analyzer with four modules: N6784A-like source-measure units (four
+ * quadrants, +-20 V), or N6762A precision supplies (50 V, 3 A). Command grammar from the SCPI that public
+ * drivers send; numbers are [K]: from memory of the data sheet (one year), to be checked against a printed
+ * one before anybody relies on them. */
 #include <string.h>
 
 #include "drivers/sim/sim_elog.h"
@@ -19,6 +20,15 @@
                    { 1e-3, { 0.00025, 100e-9 }, 5e-9 },                                                      \
                    { 0.1, { 0.00025, 10e-6 }, 0.3e-6 },                                                      \
                    { 3.1, { 0.0003, 250e-6 }, 10e-6 } },                                                     \
+    }
+
+/* [K] N6762A: 50 V, 3 A, positive only; readback 5.5 V and 50 V, 100 mA and 3 A. */
+#define N6762A                                                                                               \
+    {                                                                                                        \
+        .min_v = 0, .max_v = 51, .max_a = 3.06, .default_a = 0.1, .max_ovp_v = 55, .step_v = 0.6e-3,         \
+        .step_a = 0.05e-3, .program_v = { 0.00016, 6e-3 }, .program_a = { 0.0004, 0.2e-3 },                  \
+        .read_v = { 0.00016, 1.5e-3 }, .noise_v = 50e-6, .tau_s = 0.5e-3, .off_ohm = 1e3,                    \
+        .range = { { 0.1, { 0.0003, 15e-6 }, 1e-6 }, { 3.1, { 0.0004, 160e-6 }, 10e-6 } },                   \
     }
 
 /* Operation condition: 1 CV, 2 CC, 4 off [K]. */
@@ -75,8 +85,9 @@ static void function_query(struct scpi_call *call)
 
 static void channel_model_query(struct scpi_call *call)
 {
+    bool quadrants = supply_channel(call, 0)->data->min_v < 0;
     for (int i = 0; i < call->channel_n; i++)
-        scpi_server_answer(call, "N6784A");
+        scpi_server_answer(call, quadrants ? "N6784A" : "N6762A");
 }
 
 static void channel_count_query(struct scpi_call *call)
@@ -100,37 +111,64 @@ static const struct scpi_command commands[] = {
     { NULL, NULL, NULL },
 };
 
-static const struct supply_data data = {
-    .scpi = { .vendor = "Keysight Technologies",
-              .model = "N6705C",
-              .firmware = "F.01.14",
-              .serial_prefix = "MY",
-              .command = commands,
-              .channels = 4,
-              .pace_s = 1e-3, /* [K] */
-              .reset = elog_reset },
-    .instance_size = sizeof(struct elog_frame),
-    .aperture_s = 20.48e-3, /* [K] 1000 points of 20.48 us */
-    .ocp_delay_s = 20e-3,
-    .channel = { N6784A, N6784A, N6784A, N6784A },
+/* Emulation and CURRent:LIMit are of the source-measure units only. */
+static const struct scpi_command supply_commands[] = {
+    SUPPLY_COMMANDS,
+    ELOG_COMMANDS,
+    { "OUTPut:PROTection:WDOG[:STATe]", supply_set_watchdog, supply_get_watchdog },
+    { "OUTPut:PROTection:WDOG:DELay", supply_set_watchdog_delay, supply_get_watchdog_delay },
+    { "STATus:OPERation:CONDition", NULL, operation_query },
+    { "STATus:QUEStionable:CONDition", NULL, questionable_query },
+    { "SYSTem:CHANnel:MODel", NULL, channel_model_query },
+    { "SYSTem:CHANnel[:COUNt]", NULL, channel_count_query },
+    { NULL, NULL, NULL },
 };
 
-static int open_n6705c(const struct sim_device_setup *setup, void **ret_device, struct error *err)
+#define FRAME(table, module)                                                                                 \
+    {                                                                                                        \
+        .scpi = { .vendor = "Keysight Technologies",                                                         \
+                  .model = "N6705C",                                                                         \
+                  .firmware = "F.01.14",                                                                     \
+                  .serial_prefix = "MY",                                                                     \
+                  .command = (table),                                                                        \
+                  .channels = 4,                                                                             \
+                  .pace_s = 1e-3, /* [K] */                                                                  \
+                  .reset = elog_reset },                                                                     \
+        .instance_size = sizeof(struct elog_frame),                                                          \
+        .aperture_s = 20.48e-3, /* [K] 1000 points of 20.48 us */                                            \
+            .ocp_delay_s = 20e-3, .channel = { module, module, module, module },                             \
+    }
+
+static const struct supply_data smu_frame = FRAME(commands, N6784A);
+static const struct supply_data psu_frame = FRAME(supply_commands, N6762A);
+
+static int open_frame(const struct supply_data *data, const struct sim_device_setup *setup, void **ret_device,
+                      struct error *err)
 {
-    int code = supply_open(&data, setup, ret_device, err);
+    int code = supply_open(data, setup, ret_device, err);
     if (!code)
         elog_reset(*ret_device);
     return code;
 }
 
-const struct sim_device_model sim_n6705c = {
-    .name = "n6705c",
-    .default_link = SIM_LINK_TCP,
-    .clients_max = 1,
-    .ops = { .on_bytes = supply_watched_bytes,
-             .on_close = scpi_server_gone,
-             .on_reboot = scpi_server_reboot },
-    .open = open_n6705c,
-    .attach = scpi_server_attach,
-    .close = elog_close,
-};
+static int open_n6705c(const struct sim_device_setup *setup, void **ret_device, struct error *err)
+{
+    return open_frame(&smu_frame, setup, ret_device, err);
+}
+
+static int open_n6762a(const struct sim_device_setup *setup, void **ret_device, struct error *err)
+{
+    return open_frame(&psu_frame, setup, ret_device, err);
+}
+
+#define MODEL(model_name, opener)                                                                            \
+    {                                                                                                        \
+        .name = model_name, .default_link = SIM_LINK_TCP, .clients_max = 1,                                  \
+        .ops = { .on_bytes = supply_watched_bytes,                                                           \
+                 .on_close = scpi_server_gone,                                                               \
+                 .on_reboot = scpi_server_reboot },                                                          \
+        .open = opener, .attach = scpi_server_attach, .close = elog_close,                                   \
+    }
+
+const struct sim_device_model sim_n6705c = MODEL("n6705c", open_n6705c);
+const struct sim_device_model sim_n6762a = MODEL("n6762a", open_n6762a);
