@@ -35,7 +35,7 @@ struct station {
     void *state; /* of the driver; NULL while not connected */
     bool dirty;  /* the next answer may belong to an earlier question */
     bool known;  /* the instrument that the bench file means was here when last asked */
-    struct settings settings;
+    struct settings *settings;
     int64_t retry_ns, backoff_ns;
     struct error connect_error;
 };
@@ -239,7 +239,7 @@ static int connect_now(struct port *port, struct station *station, struct error 
         if (code)
             disconnect(station);
     }
-    station->settings.doubtful = true;
+    station->settings->doubtful = true;
     if (!code) {
         station->backoff_ns = 0;
         atomic_store(&station->health.connected, true);
@@ -277,7 +277,7 @@ static int be_clean(struct station *station, struct error *err)
     int code = station->driver->resync(station->state, err);
     if (!code)
         station->dirty = false;
-    station->settings.doubtful = true; /* silence may have been a reboot */
+    station->settings->doubtful = true; /* silence may have been a reboot */
     return code;
 }
 
@@ -290,19 +290,21 @@ static int request_for_settings(void *context, struct message *message, struct e
 
 /* Makes a link that is new, or was in doubt, what it was, and serves the request. Switching off does not wait
  * for that. */
-static int serve_known(struct station *station, struct port_request *request, struct error *err)
+static int serve_known(struct port *port, struct station *station, struct port_request *request,
+                       struct error *err)
 {
     struct message asked = request->message;
+    int64_t begin_ns = clock_now(port->clock);
     int code = 0;
-    if (station->settings.doubtful && request->priority != PORT_SAFE)
-        code = settings_restore(&station->settings, request_for_settings, station, err);
+    if (station->settings->doubtful && request->priority != PORT_SAFE)
+        code = settings_restore(station->settings, request_for_settings, station, err);
     if (!code)
-        code = settings_check(&station->settings, &asked, err);
+        code = settings_check(station->settings, &asked, err);
     if (!code)
         code =
             station->driver->request(station->state, &request->message, request->payload, request->room, err);
     if (!code)
-        settings_after(&station->settings, &asked, &request->message);
+        settings_after(station->settings, &asked, &request->message, begin_ns, clock_now(port->clock));
     return code;
 }
 
@@ -330,7 +332,7 @@ static void tell_off(struct port *port, struct station *station, const struct po
 static int attempt(struct port *port, struct station *station, struct port_request *request,
                    struct error *err)
 {
-    settings_before(&station->settings, &request->message);
+    settings_before(station->settings, &request->message);
     if (!station->state || station->dirty)
         tell_off(port, station, request);
     int code = be_connected(port, station, request->priority, err);
@@ -355,7 +357,7 @@ static int attempt(struct port *port, struct station *station, struct port_reque
             disconnect(station);
         return code;
     }
-    code = serve_known(station, request, err);
+    code = serve_known(port, station, request, err);
     if (code == 0 && request->message.op == MESSAGE_MEASURE && injects_faults(port))
         request->message.flags |= READING_SIMULATED;
     if (in_doubt(code))
@@ -449,6 +451,9 @@ static int add_station(struct port *port, const struct bench_file *file, int ind
     *station = (struct station){ .instrument = in, .index = index, .driver = driver_find(in->driver) };
     if (!station->driver)
         return error_set(err, ERR_INVALID, "instrument '%s': no driver '%s'", in->name, in->driver);
+    int code = settings_open(file, index, &station->settings, err);
+    if (code)
+        return code;
     port->station_count++;
     struct driver_config *config = &station->config;
     config->class = in->class;
@@ -486,6 +491,8 @@ static int configure(struct port *port, const struct bench_file *file, int instr
 
 static void release(struct port *port)
 {
+    for (int i = 0; i < port->station_count; i++)
+        free(port->station[i].settings);
     if (port->wake_fd >= 0)
         close(port->wake_fd);
     if (port->cut_fd >= 0)

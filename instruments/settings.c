@@ -5,7 +5,10 @@
 #include "instruments/settings.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "daemon/base/record.h"
 
 /* A read back differs from what was set by the instrument's step. A value that was lost differs by more. */
 #define STEP_SHARE 2e-3
@@ -31,23 +34,44 @@ static bool switches_off(const struct message *m)
            (m->op == MESSAGE_OUTPUT && m->value[0] == 0);
 }
 
-static struct settings_channel *find(struct settings *settings, int number, bool make)
+/* Without a description (tests) there are as many channels as a driver may describe. */
+enum { CHANNELS_UNKNOWN = 16 };
+
+int settings_open(const struct bench_file *file, int instrument, struct settings **ret, struct error *err)
 {
-    for (int i = 0; i < SETTINGS_CHANNELS_MAX && number > 0; i++) {
-        struct settings_channel *ch = &settings->channel[i];
-        if (ch->number == 0 && make)
-            ch->number = number;
-        if (ch->number == number)
-            return ch;
-        if (ch->number == 0)
-            return NULL;
+    int count = 0;
+    for (int i = 0; i < file->channel_count; i++)
+        count += file->channel[i].instrument == instrument;
+    bool known = count > 0;
+    count = known ? count : CHANNELS_UNKNOWN;
+    struct settings *settings = calloc(1, sizeof *settings + (size_t)count * sizeof *settings->channel);
+    if (!settings)
+        return error_set(err, ERR_MEMORY, "settings of '%s'", file->instrument[instrument].name);
+    settings->count = count;
+    for (int i = 0, k = 0; k < count; i++) {
+        if (known && file->channel[i].instrument != instrument)
+            continue;
+        settings->channel[k] = (struct settings_channel){ .number = known ? file->channel[i].number : k + 1,
+                                                          .settle_s = known ? file->channel[i].settle_s : 0,
+                                                          .moved_ns = INT64_MIN };
+        k++;
+    }
+    *ret = settings;
+    return 0;
+}
+
+static struct settings_channel *find(struct settings *settings, int number)
+{
+    for (int i = 0; i < settings->count; i++) {
+        if (settings->channel[i].number == number)
+            return &settings->channel[i];
     }
     return NULL;
 }
 
 void settings_before(struct settings *settings, const struct message *asked)
 {
-    struct settings_channel *ch = switches_off(asked) ? find(settings, asked->channel, false) : NULL;
+    struct settings_channel *ch = switches_off(asked) ? find(settings, asked->channel) : NULL;
     if (!ch)
         return;
     ch->on = false;
@@ -64,32 +88,51 @@ static void note(struct settings_channel *ch, int kind, const struct message *as
     ch->has[kind] = true;
 }
 
-void settings_after(struct settings *settings, const struct message *asked, struct message *answer)
+static void note_switched(struct settings_channel *ch, bool on, int64_t end_ns)
 {
-    int kind = kind_of(asked->op);
-    bool notes = kind < SETTING_COUNT || asked->op == MESSAGE_OUTPUT;
-    struct settings_channel *ch = find(settings, asked->channel, notes);
-    if (!ch)
-        return;
-    if (kind < SETTING_COUNT)
-        note(ch, kind, asked);
-    if (asked->op == MESSAGE_OUTPUT && asked->value[0] != 0) {
-        ch->on = true;
+    ch->on = on;
+    ch->moved_ns = end_ns;
+    if (on)
         ch->loss = LOSS_NONE;
-    }
-    if (asked->op != MESSAGE_STATE)
-        return;
+}
+
+static void take_state(struct settings_channel *ch, struct message *state)
+{
     /* At 0 V some have no other switch than their set point. */
     bool zero = ch->has[SETTING_VOLTAGE] && ch->value[SETTING_VOLTAGE][0] == 0;
-    if (ch->on && !zero && !(answer->flags & MESSAGE_ON) && !ch->loss)
+    if (ch->on && !zero && !(state->flags & MESSAGE_ON) && !ch->loss)
         ch->loss = LOSS_LOST;
     if (ch->loss)
-        answer->flags |= MESSAGE_TRIPPED;
+        state->flags |= MESSAGE_TRIPPED;
+    ch->tripped = state->flags & MESSAGE_TRIPPED;
+}
+
+void settings_after(struct settings *settings, const struct message *asked, struct message *answer,
+                    int64_t begin_ns, int64_t end_ns)
+{
+    int kind = kind_of(asked->op);
+    struct settings_channel *ch = find(settings, asked->channel);
+    if (!ch)
+        return;
+    if (kind == SETTING_VOLTAGE && !(ch->has[kind] && ch->value[kind][0] == asked->value[0]))
+        ch->moved_ns = end_ns;
+    if (kind < SETTING_COUNT)
+        note(ch, kind, asked);
+    else if (asked->op == MESSAGE_OUTPUT)
+        note_switched(ch, asked->value[0] != 0, end_ns);
+    else if (asked->op == MESSAGE_STATE || asked->op == MESSAGE_CLEAR_TRIP)
+        take_state(ch, answer);
+    if (asked->op != MESSAGE_MEASURE)
+        return;
+    if (ch->moved_ns != INT64_MIN && begin_ns < ch->moved_ns + (int64_t)(ch->settle_s * 1e9))
+        answer->flags |= READING_UNSETTLED;
+    if (ch->tripped)
+        answer->flags |= READING_TRIPPED;
 }
 
 int settings_check(struct settings *settings, const struct message *asked, struct error *err)
 {
-    struct settings_channel *ch = find(settings, asked->channel, false);
+    struct settings_channel *ch = find(settings, asked->channel);
     bool always = asked->op == MESSAGE_STATE || asked->op == MESSAGE_IDENTIFY || asked->op == MESSAGE_QUERY ||
                   switches_off(asked);
     if (!ch || !ch->loss || always)
@@ -141,17 +184,15 @@ static bool needless(const struct settings_channel *ch, int kind, const struct m
     return kind == SETTING_LIMIT && same(state->value[1], ch->value[kind][0]);
 }
 
-static int restore(struct settings *settings, struct settings_channel *ch, settings_request request,
-                   void *context, struct error *err)
+static int restore(struct settings_channel *ch, settings_request request, void *context, struct error *err)
 {
     struct message m, state;
     bool source = ch->has[SETTING_VOLTAGE] || ch->has[SETTING_LIMIT] || ch->has[SETTING_PROTECTION] || ch->on;
     int code = 0;
     if (source) {
-        struct message asked = { .op = MESSAGE_STATE, .channel = (int16_t)ch->number };
         code = ask(ch, MESSAGE_STATE, &state, request, context, err);
         if (!code)
-            settings_after(settings, &asked, &state);
+            take_state(ch, &state);
     }
     for (int kind = 0; kind < SETTING_COUNT && !code; kind++) {
         if (ch->has[kind] && !(source && needless(ch, kind, &state)))
@@ -167,8 +208,8 @@ static int restore(struct settings *settings, struct settings_channel *ch, setti
 
 int settings_restore(struct settings *settings, settings_request request, void *context, struct error *err)
 {
-    for (int i = 0; i < SETTINGS_CHANNELS_MAX && settings->channel[i].number; i++) {
-        int code = restore(settings, &settings->channel[i], request, context, err);
+    for (int i = 0; i < settings->count; i++) {
+        int code = restore(&settings->channel[i], request, context, err);
         if (code)
             return code;
     }

@@ -11,7 +11,7 @@
 #include "instruments/bench.h"
 #include "instruments/message.h"
 
-enum { SETTINGS_CHANNELS_MAX = BENCH_CHANNELS_MAX, SETTINGS_VALUES = 3 };
+enum { SETTINGS_VALUES = 3 };
 
 /* Operations that set something; in the order in which they are put back: what protects comes first. */
 enum setting_kind {
@@ -29,25 +29,35 @@ enum setting_kind {
 enum settings_loss { LOSS_NONE, LOSS_LOST, LOSS_TOLD };
 
 struct settings_channel {
-    int number; /* 0: free */
+    int number;
+    double settle_s; /* after a new set point, or switching */
     bool has[SETTING_COUNT];
     double value[SETTING_COUNT][SETTINGS_VALUES];
     bool on; /* switched on, and it said so */
     int loss;
+    bool tripped;     /* by its last state */
+    int64_t moved_ns; /* when the output was last told to change */
 };
 
 struct settings {
-    struct settings_channel channel[SETTINGS_CHANNELS_MAX];
     bool doubtful; /* must be put back before the next request */
+    int count;
+    struct settings_channel channel[];
 };
+
+/* For the channels that the file knows of this instrument. Caller: free(). */
+int settings_open(const struct bench_file *file, int instrument, struct settings **ret, struct error *err);
 
 /* Serves one message in place. */
 typedef int (*settings_request)(void *context, struct message *message, struct error *err);
 
 /* Before a request: an output that is about to be switched off counts as off, whatever comes of it. */
 void settings_before(struct settings *settings, const struct message *asked);
-/* After a request that succeeded. A state that says off where it was on gets the flag TRIPPED. */
-void settings_after(struct settings *settings, const struct message *asked, struct message *answer);
+/* After a request that succeeded, with the bench times of its begin and end. A state that says off where it
+ * was on gets the flag TRIPPED. Readings get UNSETTLED when they began too soon after a change, and TRIPPED
+ * when the last state said so. */
+void settings_after(struct settings *settings, const struct message *asked, struct message *answer,
+                    int64_t begin_ns, int64_t end_ns);
 /* ERR_TRIPPED for what makes no sense on an output that was lost; else 0. */
 int settings_check(struct settings *settings, const struct message *asked, struct error *err);
 /* Puts everything back and reads it back. On failure all of it stays doubtful. */

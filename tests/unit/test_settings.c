@@ -41,44 +41,56 @@ static int serve_fake(void *context, struct message *m, struct error *err)
     return 0;
 }
 
-static void did(struct settings *s, int op, double v0, double v1)
+static struct settings *notes(void)
+{
+    static struct bench_file file;
+    struct settings *s = NULL;
+    assert_int_equal(settings_open(&file, 0, &s, NULL), 0);
+    return s;
+}
+
+static struct message did(struct settings *s, int op, double v0, double v1)
 {
     struct message m = { .op = (uint16_t)op, .channel = 2, .value = { v0, v1, NAN } }, answer = m;
     settings_before(s, &m);
-    settings_after(s, &m, &answer);
+    settings_after(s, &m, &answer, 0, 0);
+    return answer;
 }
 
 static void what_protects_is_put_back_first(void **state)
 {
     (void)state;
-    struct settings s = { 0 };
+    struct settings *s = notes();
     struct fake fake = { .set_v = 0, .limit_a = 1 };
-    did(&s, MESSAGE_SET_VOLTAGE, 0.8, 0);
-    did(&s, MESSAGE_SET_PROTECTION, 1.1, 1);
-    did(&s, MESSAGE_SET_LIMIT, 0.1, 0);
-    s.doubtful = true;
-    assert_int_equal(settings_restore(&s, serve_fake, &fake, NULL), 0);
+    did(s, MESSAGE_SET_VOLTAGE, 0.8, 0);
+    did(s, MESSAGE_SET_PROTECTION, 1.1, 1);
+    did(s, MESSAGE_SET_LIMIT, 0.1, 0);
+    s->doubtful = true;
+    assert_int_equal(settings_restore(s, serve_fake, &fake, NULL), 0);
     static const int ORDER[] = { MESSAGE_STATE, MESSAGE_SET_LIMIT, MESSAGE_SET_PROTECTION,
                                  MESSAGE_SET_VOLTAGE, MESSAGE_STATE };
     assert_int_equal(fake.count, 5);
     assert_memory_equal(fake.ops, ORDER, sizeof ORDER);
-    assert_false(s.doubtful);
+    assert_false(s->doubtful);
 
     fake.count = 0; /* nothing was lost: set point and limit are left alone */
-    assert_int_equal(settings_restore(&s, serve_fake, &fake, NULL), 0);
+    assert_int_equal(settings_restore(s, serve_fake, &fake, NULL), 0);
     assert_int_equal(fake.count, 3);
+    free(s);
 }
 
 static void what_does_not_come_back_is_an_error(void **state)
 {
     (void)state;
-    struct settings s = { .doubtful = true };
+    struct settings *s = notes();
     struct fake fake = { .stubborn = true, .limit_a = 1 };
     struct error err = { 0 };
-    did(&s, MESSAGE_SET_VOLTAGE, 0.8, 0);
-    assert_int_equal(settings_restore(&s, serve_fake, &fake, &err), ERR_REFUSED);
+    s->doubtful = true;
+    did(s, MESSAGE_SET_VOLTAGE, 0.8, 0);
+    assert_int_equal(settings_restore(s, serve_fake, &fake, &err), ERR_REFUSED);
     assert_non_null(strstr(err.message, "reads back 0 V"));
-    assert_true(s.doubtful);
+    assert_true(s->doubtful);
+    free(s);
 }
 
 static void off_that_was_asked_for_is_no_loss(void **state)
@@ -86,14 +98,44 @@ static void off_that_was_asked_for_is_no_loss(void **state)
     (void)state;
     static const int OFF[] = { MESSAGE_OUTPUT, MESSAGE_SAFE_OFF, MESSAGE_CLEAR_TRIP };
     for (int i = 0; i < 3; i++) {
-        struct settings s = { 0 };
-        struct message ask = { .op = MESSAGE_STATE, .channel = 2 }, answer = ask;
-        did(&s, MESSAGE_OUTPUT, 1, 0);
+        struct settings *s = notes();
+        did(s, MESSAGE_OUTPUT, 1, 0);
         struct message off = { .op = (uint16_t)OFF[i], .channel = 2 };
-        settings_before(&s, &off); /* it may have failed: it was meant all the same */
-        settings_after(&s, &ask, &answer);
-        assert_int_equal(answer.flags, 0);
+        settings_before(s, &off); /* it may have failed: it was meant all the same */
+        assert_int_equal(did(s, MESSAGE_STATE, 0, 0).flags, 0);
+        free(s);
     }
+}
+
+/* Each reading says how far it is to be trusted: one that began too soon after a change, and one of an output
+ * whose protection has tripped. */
+static void readings_carry_their_doubts(void **state)
+{
+    (void)state;
+    struct settings *s = notes();
+    struct message set = { .op = MESSAGE_SET_VOLTAGE, .channel = 1, .value = { 1.0 } };
+    struct message measure = { .op = MESSAGE_MEASURE, .channel = 1 }, answer = measure;
+    const int64_t at_ns = 5 * NS_PER_S;
+    s->channel[0].settle_s = 0.05;
+    settings_after(s, &set, &answer, at_ns, at_ns);
+    settings_after(s, &measure, &answer, at_ns + 49 * NS_PER_MS, at_ns + 70 * NS_PER_MS);
+    assert_int_equal(answer.flags, READING_UNSETTLED);
+    answer.flags = 0;
+    settings_after(s, &measure, &answer, at_ns + 50 * NS_PER_MS, at_ns + 70 * NS_PER_MS);
+    assert_int_equal(answer.flags, 0);
+    settings_after(s, &set, &answer, 2 * at_ns, 2 * at_ns); /* the same set point again moves nothing */
+    settings_after(s, &measure, &answer, 2 * at_ns, 2 * at_ns);
+    assert_int_equal(answer.flags, 0);
+
+    struct message look = { .op = MESSAGE_STATE, .channel = 1 }, tripped = { .flags = MESSAGE_TRIPPED };
+    settings_after(s, &look, &tripped, 0, 0);
+    settings_after(s, &measure, &answer, 3 * at_ns, 3 * at_ns);
+    assert_int_equal(answer.flags, READING_TRIPPED);
+    answer.flags = tripped.flags = 0;
+    settings_after(s, &look, &tripped, 0, 0);
+    settings_after(s, &measure, &answer, 3 * at_ns, 3 * at_ns);
+    assert_int_equal(answer.flags, 0);
+    free(s);
 }
 
 /* ---- Through a port ---- */
@@ -319,6 +361,7 @@ int main(void)
         cmocka_unit_test(what_protects_is_put_back_first),
         cmocka_unit_test(what_does_not_come_back_is_an_error),
         cmocka_unit_test(off_that_was_asked_for_is_no_loss),
+        cmocka_unit_test(readings_carry_their_doubts),
         cmocka_unit_test(a_reboot_is_a_trip_and_nothing_comes_on_by_itself),
         cmocka_unit_test(switching_on_again_is_refused_once),
         cmocka_unit_test(a_drop_alone_changes_nothing),
