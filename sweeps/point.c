@@ -5,6 +5,7 @@
 #include "sweeps/point.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "sweeps/pause.h"
 
@@ -42,23 +43,28 @@ int point_record_cell(struct run *run, const struct plan_cell *cell, struct erro
 static int record_error(struct run *run, const struct run_point *point, const struct error *failure,
                         struct error *err)
 {
-    struct strbuf json = { 0 };
+    struct strbuf transactions = { 0 };
     char text[ERROR_LINE_MAX];
+    cJSON *details = cJSON_CreateObject();
 
-    strbuf_add(&json,
-               "{\"code\":\"%s\",\"instrument\":\"%s\",\"elapsed_ms\":%.3f,\"step\":%d,\"cell\":%d,"
-               "\"attempt\":%d",
-               error_name(failure->code), failure->instrument, (double)failure->elapsed_ns / 1e6, point->step,
-               point->cell != NULL ? point->cell->index : -1, point->attempt);
+    cJSON_AddStringToObject(details, "code", error_name(failure->code));
+    cJSON_AddStringToObject(details, "instrument", failure->instrument);
+    cJSON_AddStringToObject(details, "command", failure->command);
+    json_add_number(details, "elapsed_ms", (double)failure->elapsed_ns / 1e6);
+    json_add_number(details, "step", point->step);
+    json_add_number(details, "cell", point->cell != NULL ? point->cell->index : -1);
+    json_add_number(details, "attempt", point->attempt);
     if (run->context->client != NULL && run->errors_told++ < ERRORS_IN_FULL) {
-        strbuf_add(&json, ",\"transactions\":");
-        bench_client_history(run->context->client, &json);
+        bench_client_history(run->context->client, &transactions);
+        if (!transactions.failed)
+            cJSON_AddItemToObject(details, "transactions", cJSON_CreateRaw(transactions.text));
     }
-    strbuf_add(&json, "}");
+    strbuf_free(&transactions);
+    char *json = json_print(details, false);
+    cJSON_Delete(details);
     error_describe(failure, text, sizeof text);
-    int rc =
-        runner_event(run, "error", json.failed ? NULL : json.text, err, "%s: %s", point->what->name, text);
-    strbuf_free(&json);
+    int rc = runner_event(run, "error", json, err, "%s: %s", point->what->name, text);
+    free(json);
     return rc;
 }
 

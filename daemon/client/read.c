@@ -84,6 +84,12 @@ static bool all_pass(const cJSON *run)
     return true;
 }
 
+static void show_events(const cJSON *events, FILE *out)
+{
+    show_errors(events, out);
+    show_reports(events, out);
+}
+
 int read_show_run(struct source *source, const char *run, bool *ret_all_pass, char *state, size_t size,
                   struct error *err)
 {
@@ -106,7 +112,7 @@ int read_show_run(struct source *source, const char *run, bool *ret_all_pass, ch
         return rc;
     putchar('\n');
     run_path(run, "/events?limit=10000", path, err);
-    return read_print(source, path, false, show_reports, err);
+    return read_print(source, path, false, show_events, err);
 }
 
 int do_show(const struct args *args)

@@ -21,6 +21,8 @@ void show_runs(const cJSON *runs, FILE *out);
 void show_run(const cJSON *run, FILE *out);
 void show_points(const cJSON *points, FILE *out);
 /* Events of kind "report", as they were written. */
+/* What went wrong, of the same document (show_errors.c). */
+void show_errors(const cJSON *events, FILE *out);
 void show_reports(const cJSON *events, FILE *out);
 void show_problems(const cJSON *answer, FILE *out);
 void show_plan(const cJSON *plan, FILE *out);
