@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/base/build.h"
@@ -22,6 +21,7 @@
 #include "daemon/base/notify.h"
 #include "daemon/daemon.h"
 #include "daemon/files.h"
+#include "daemon/keeper_process.h"
 #include "daemon/safe_report.h"
 #include "daemon/spawn.h"
 #include "daemon/upkeep.h"
@@ -29,7 +29,7 @@
 #include "instruments/keeper_client.h"
 #include "web/http.h"
 
-enum { SIM_READY_S = 10, KEEPER_READY_S = 10, KEEPER_END_MS = 2000, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
+enum { SIM_READY_S = 10, PATH_TEXT = OPTIONS_PATH_MAX + 32 };
 
 /* ---- paths ---- */
 
@@ -196,50 +196,6 @@ static void webhook_fini(struct daemon *d)
 }
 
 /* ---- keeper and bench ---- */
-
-static int keeper_init(struct daemon *d, struct error *err)
-{
-    char program[PATH_TEXT], log_path[PATH_TEXT];
-
-    if (d->bench_file == NULL)
-        return 0;
-    if (keeper_client_heartbeat_open(d->keeper_path, &d->keeper, NULL) == 0)
-        return 0; /* one outlived an earlier daemon, or runs as a service of its own */
-    int code = spawn_sibling("nightbench-keeper", program, sizeof program, err);
-    if (code != 0)
-        return code;
-    snprintf(log_path, sizeof log_path, "%s/keeper.log", d->options.run_dir);
-    char bench_option[] = "--bench", socket_option[] = "--socket", links_option[] = "--links",
-         clock_option[] = "--clock";
-    char idle_option[] = "--exit-when-idle";
-    char *argv[12] = { program,       bench_option,   d->options.bench_path,
-                       socket_option, d->keeper_path, idle_option };
-    int n = 6;
-    if (d->options.simulate) {
-        argv[n++] = links_option;
-        argv[n++] = d->links_path;
-    }
-    if (d->options.is_virtual) {
-        argv[n++] = clock_option;
-        argv[n++] = d->clock_path;
-    }
-    code = spawn_ready(argv, log_path, KEEPER_READY_S, &d->keeper_pid, NULL, err);
-    return code != 0 ? code : keeper_client_heartbeat_open(d->keeper_path, &d->keeper, err);
-}
-
-/* The keeper that this daemon has started ends when it has nothing to do; its world must not go before it. */
-static void keeper_fini(struct daemon *d)
-{
-    int fd = d->keeper_pid > 0 ? (int)syscall(SYS_pidfd_open, d->keeper_pid, 0) : -1;
-
-    keeper_client_heartbeat_close(d->keeper);
-    if (fd < 0)
-        return;
-    struct pollfd pfd = { .fd = fd, .events = POLLIN };
-    if (poll(&pfd, 1, KEEPER_END_MS) == 0)
-        log_notice("the keeper stays: it still has outputs to look after, or another client");
-    close(fd);
-}
 
 /* What happened while no daemon lived belongs into the store; that it cannot be had is no reason not to
  * start. */
@@ -429,7 +385,7 @@ static const struct module modules[] = {
     { "store", store_init, store_fini },
     { "audit log", audit_init, audit_fini },
     { "webhook", webhook_init, webhook_fini },
-    { "keeper", keeper_init, keeper_fini },
+    { "keeper", keeper_process_init, keeper_process_fini },
     { "safe report", safe_report_init, NULL },
     { "bench", bench_init, bench_fini },
     { "scheduler", sched_init, sched_fini },
