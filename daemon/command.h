@@ -14,17 +14,32 @@
 
 struct daemon_event {
     uint64_t id;     /* increasing; Last-Event-ID of the stream */
-    char kind[24];   /* "state", "progress", "point", "trip", "log" */
+    char kind[24];   /* "state", "progress", "point", "queue", "trip", "log" */
     char json[1024]; /* one JSON object, no newline */
 };
 
+/* What stands behind an Idempotency-Key. */
+struct command_key {
+    const char *text;
+    uint8_t request[32]; /* hash of what is asked */
+};
+struct command_answer {
+    int status;
+    char *body; /* JSON; the caller's where it is returned: free() */
+    char location[96];
+};
+
+/* A run that is asked for; or, of one that waits, what is to be changed: NULL leaves it as it is. */
 struct command_start {
     const char *campaign_path; /* file in the daemon's configs, or NULL */
     const char *campaign_json; /* or the text itself */
     const char *backend;       /* "chip" (default when NULL) or "reference" */
     const char *operator_name, *tags, *note;
-    const char *idempotency_key; /* same key, same answer; NULL none */
-    uint64_t seed;               /* 0: the campaign's */
+    const char *not_before, *until; /* times as people write them (daemon/base/walltime.h); "": none */
+    const uint64_t *seed;           /* 0: the campaign's */
+    const int *priority;            /* 0 */
+    bool now;                       /* at once, or not at all */
+    const struct command_key *key;  /* same key, same answer; NULL: none */
 };
 
 /* One command that somebody gave over HTTP, done or refused. */
@@ -47,8 +62,27 @@ struct command {
     /* {"steps":[..],"points":n,"samples":n,"duration_s":..,"bytes":..,"setpoints":[..]} or problems as check.
      */
     int (*plan)(void *context, const char *path, const char *text, cJSON **ret, struct error *err);
-    int (*start)(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                 struct error *err);
+    /* Into the queue, and from there at once when the bench is free: {"run":ULID,"state":..,"place":..,..}.
+     * Mistakes of the request and of its campaign go into problems, with ERR_INVALID; what is in there
+     * already is a mistake, too. */
+    int (*start)(void *context, const struct command_start *start, cJSON **ret,
+                 struct json_problems *problems, struct error *err);
+    /* The queue: {"held":..,"entries":[..]}; one entry with its campaign; and what can be done to one that
+     * waits. `run`: its ULID, or a unique beginning. */
+    int (*queue)(void *context, cJSON **ret, struct error *err);
+    int (*queue_entry)(void *context, const char *run, cJSON **ret, struct error *err);
+    int (*queue_edit)(void *context, const char *run, const struct command_start *changes, cJSON **ret,
+                      struct json_problems *problems, struct error *err);
+    int (*queue_move)(void *context, const char *run, int place, cJSON **ret, struct error *err);
+    int (*queue_remove)(void *context, const char *run, cJSON **ret, struct error *err);
+    /* Nothing is begun any more; and again. */
+    int (*queue_hold)(void *context, const char *who, const char *reason, cJSON **ret, struct error *err);
+    int (*queue_release)(void *context, const char *who, cJSON **ret, struct error *err);
+    /* What a key was answered: 1, 0 when it is new, ERR_CONFLICT when it came with another request. */
+    int (*recall)(void *context, const struct command_key *key, struct command_answer *ret,
+                  struct error *err);
+    int (*remember)(void *context, const struct command_key *key, const struct command_answer *answer,
+                    struct error *err);
     int (*pause)(void *context, bool dark, struct error *err); /* between points; dark: outputs off */
     /* A run that is paused or held; where none is under way, the one that was interrupted last. */
     int (*resume)(void *context, char ret_ulid[ULID_TEXT], struct error *err);

@@ -4,12 +4,15 @@
  * commands: struct command, answered by scheduler, documents and store. Any thread.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "daemon/ask.h"
 #include "daemon/compare.h"
 #include "daemon/daemon.h"
 #include "daemon/documents.h"
 #include "daemon/metrics.h"
+#include "daemon/queue.h"
+#include "db/answer.h"
 #include "instruments/keeper_client.h"
 
 static int command_status(void *context, cJSON **ret, struct error *err)
@@ -75,12 +78,74 @@ static int command_plan(void *context, const char *path, const char *text, cJSON
     return check(context, path, text, true, ret, err);
 }
 
-static int command_start(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                         struct error *err)
+static int command_start(void *context, const struct command_start *start, cJSON **ret,
+                         struct json_problems *problems, struct error *err)
+{
+    return queue_start_run(context, start, ret, problems, err);
+}
+
+static int command_queue(void *context, cJSON **ret, struct error *err)
+{
+    return queue_document(context, ret, err);
+}
+
+static int command_queue_entry(void *context, const char *run, cJSON **ret, struct error *err)
+{
+    return queue_entry_document(context, run, ret, err);
+}
+
+static int command_queue_edit(void *context, const char *run, const struct command_start *changes,
+                              cJSON **ret, struct json_problems *problems, struct error *err)
+{
+    return queue_edit_entry(context, run, changes, ret, problems, err);
+}
+
+static int command_queue_move(void *context, const char *run, int place, cJSON **ret, struct error *err)
+{
+    return queue_move_entry(context, run, place, ret, err);
+}
+
+static int command_queue_remove(void *context, const char *run, cJSON **ret, struct error *err)
+{
+    return queue_remove_entry(context, run, ret, err);
+}
+
+static int command_queue_hold(void *context, const char *who, const char *reason, cJSON **ret,
+                              struct error *err)
+{
+    return queue_hold_all(context, who, reason, ret, err);
+}
+
+static int command_queue_release(void *context, const char *who, cJSON **ret, struct error *err)
+{
+    (void)who; /* stands in the audit log */
+    return queue_release_all(context, ret, err);
+}
+
+static int command_recall(void *context, const struct command_key *key, struct command_answer *ret,
+                          struct error *err)
 {
     struct daemon *daemon = context;
+    struct answer answer;
 
-    return sched_start(daemon->sched, start, ret_ulid, err);
+    int code = answer_find(daemon->options.db_path, key->text, key->request, &answer, err);
+    if (code != 1)
+        return code;
+    *ret = (struct command_answer){ .status = answer.status, .body = answer.body };
+    snprintf(ret->location, sizeof ret->location, "%s", answer.location);
+    return 1;
+}
+
+static int command_remember(void *context, const struct command_key *key, const struct command_answer *from,
+                            struct error *err)
+{
+    struct daemon *daemon = context;
+    struct answer answer = { .status = from->status, .body = from->body };
+
+    snprintf(answer.key, sizeof answer.key, "%s", key->text);
+    memcpy(answer.request, key->request, sizeof answer.request);
+    snprintf(answer.location, sizeof answer.location, "%s", from->location);
+    return answer_keep(daemon->recorder, &answer, err);
 }
 
 static int command_pause(void *context, bool dark, struct error *err)
@@ -133,7 +198,9 @@ static int command_clear(void *context, const char *who, const char *reason, str
         .kind = "clear", .text = text, .time_ns = clock_now(daemon->clock), .wall_ns = clock_wall_now()
     };
     const struct record_sink *sink = recorder_sink(daemon->recorder);
-    return sink->event(sink->context, &event, err);
+    code = sink->event(sink->context, &event, err);
+    queue_cleared(daemon);
+    return code;
 }
 
 static int command_scan(void *context, cJSON **ret, struct error *err)
@@ -204,6 +271,15 @@ void daemon_commands(struct daemon *daemon, struct command *ret_command)
         .check = command_check,
         .plan = command_plan,
         .start = command_start,
+        .queue = command_queue,
+        .queue_entry = command_queue_entry,
+        .queue_edit = command_queue_edit,
+        .queue_move = command_queue_move,
+        .queue_remove = command_queue_remove,
+        .queue_hold = command_queue_hold,
+        .queue_release = command_queue_release,
+        .recall = command_recall,
+        .remember = command_remember,
         .pause = command_pause,
         .resume = command_resume,
         .stop = command_stop,

@@ -269,29 +269,11 @@ static void sched_fini(struct daemon *d)
     sched_close(d->sched);
 }
 
-/* Goes on with what a dead daemon left behind. That it cannot is said, and is no reason not to serve. */
+/* What a dead daemon left behind goes on; then the queue. */
 static int run_init(struct daemon *d, struct error *err)
 {
-    struct error why = { .code = 0 };
-    char ulid[ULID_TEXT];
-
     (void)err;
-    if (strcmp(d->options.resume, "auto") != 0)
-        return 0;
-    int code = sched_resume_interrupted(d->sched, ulid, &why);
-    if (code == 0)
-        log_notice("going on with run %s, which was interrupted", ulid);
-    else if (code != ERR_NOT_FOUND) {
-        struct record_event event = { .kind = "resume",
-                                      .text = error_prefix(&why, "an interrupted run cannot go on") != 0
-                                                  ? why.message
-                                                  : "",
-                                      .time_ns = clock_now(d->clock),
-                                      .wall_ns = clock_wall_now() };
-        log_error("resume", &why);
-        if (recorder_sink(d->recorder)->event(recorder_sink(d->recorder)->context, &event, &why) != 0)
-            log_error("record of that", &why);
-    }
+    sched_begin(d->sched, d->options.resume);
     return 0;
 }
 

@@ -157,6 +157,35 @@ int resume_job(const struct resume *resume, const struct job_request *bench, str
     return 0;
 }
 
+void resume_item(const struct resume *resume, const struct job *job, struct queue_item *ret_item)
+{
+    const struct resume_run *run = &resume->run;
+    struct queue_item item = { .seed = run->seed };
+
+    snprintf(item.ulid, sizeof item.ulid, "%s", run->ulid);
+    snprintf(item.campaign, sizeof item.campaign, "%s", job->campaign->name);
+    snprintf(item.backend, sizeof item.backend, "%s", run->backend);
+    snprintf(item.operator_name, sizeof item.operator_name, "%s", run->operator_name);
+    snprintf(item.tags, sizeof item.tags, "%s", run->tags);
+    *ret_item = item;
+}
+
+int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], struct error *err)
+{
+    struct query *query = NULL;
+    struct resume_run run;
+
+    int rc = query_open(db_path, &query, err);
+    if (rc == 0)
+        rc = resume_find(query, &run, err);
+    if (rc == 0) {
+        memcpy(ret_ulid, run.ulid, ULID_TEXT);
+        resume_run_free(&run);
+    }
+    query_close(query);
+    return rc;
+}
+
 void resume_close(struct resume *resume)
 {
     if (resume == NULL)

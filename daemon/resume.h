@@ -7,6 +7,7 @@
 #define DAEMON_RESUME_H
 
 #include "daemon/job.h"
+#include "db/queue_order.h"
 #include "db/resume.h"
 #include "sweeps/run.h"
 
@@ -30,6 +31,10 @@ int resume_open(const char *db_path, struct resume **ret_resume, struct error *e
 /* The same campaign, back end and seed give the same plan; a plan that has become another one is refused. */
 int resume_job(const struct resume *resume, const struct job_request *bench, struct job *ret_job,
                struct error *err);
+/* What the queue would say of it. */
+void resume_item(const struct resume *resume, const struct job *job, struct queue_item *ret_item);
+/* ULID of the newest run when it was interrupted; else ERR_NOT_FOUND. */
+int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], struct error *err);
 void resume_close(struct resume *resume);
 
 #endif

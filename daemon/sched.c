@@ -11,37 +11,10 @@
 #include <string.h>
 
 #include "daemon/base/build.h"
-#include "daemon/base/hash.h"
 #include "daemon/base/log.h"
 #include "daemon/job.h"
-#include "daemon/resume.h"
-#include "daemon/sched_snapshot.h"
-
-enum { KEYS_KEPT = 64, KEY_MAX = 80 };
-
-struct accepted_key {
-    char key[KEY_MAX], ulid[ULID_TEXT];
-    uint8_t request[SHA256_BYTES]; /* what was asked under this key */
-};
-
-struct sched {
-    struct sched_setup setup;
-    pthread_t runner;
-    _Atomic int command; /* enum run_command, read by the runner inside run_execute */
-    _Atomic int pause;   /* enum run_pause */
-    _Atomic uint64_t trips;
-
-    pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t wake;
-    bool quit, busy, borrowed;
-    struct job job;        /* accepted, owned by the runner while busy */
-    struct resume *resume; /* as job; NULL: a new run */
-    char operator_name[64], tags[128], ulid[ULID_TEXT];
-    struct bench_client *client; /* of the run under way, for cancel */
-    struct sched_snapshot snapshot;
-    struct accepted_key keys[KEYS_KEPT]; /* ring */
-    unsigned next_key;
-};
+#include "daemon/queued.h"
+#include "daemon/sched_internal.h"
 
 /* Everything went off because somebody or something pulled the latch. */
 static void tell_trip(struct sched *sched, const char *ulid, const char *why)
@@ -57,7 +30,7 @@ static void tell_trip(struct sched *sched, const char *ulid, const char *why)
     free(json);
 }
 
-static void set_state(struct sched *sched, const char *state)
+void sched_set_state(struct sched *sched, const char *state)
 {
     char json[128];
 
@@ -68,6 +41,14 @@ static void set_state(struct sched *sched, const char *state)
     events_post(sched->setup.events, "state", json);
 }
 
+/* The state of a run that goes on, by the words that it has been given. */
+static const char *asked_for(struct sched *sched)
+{
+    if (atomic_load(&sched->command) == RUN_STOP)
+        return "stopping";
+    return atomic_load(&sched->pause) != RUN_PAUSE_GO ? "pausing" : "running";
+}
+
 /* Runner's thread. Copies what it is told into the snapshot and tells the streams. */
 static void on_progress(void *context, const struct run_progress *progress)
 {
@@ -76,6 +57,8 @@ static void on_progress(void *context, const struct run_progress *progress)
 
     pthread_mutex_lock(&sched->lock);
     bool new_state = sched_snapshot_take(&sched->snapshot, progress);
+    if (strcmp(progress->state, "running") == 0) /* until the runner gets to what was asked for */
+        snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "%s", asked_for(sched));
     pthread_mutex_unlock(&sched->lock);
     sched_snapshot_event(&sched->snapshot, progress, json, sizeof json); /* the runner alone changes these */
     events_post(sched->setup.events, progress->cell >= 0 ? "point" : new_state ? "state" : "progress", json);
@@ -96,16 +79,16 @@ static int execute(struct sched *sched, struct run_result *ret_result, struct er
     const struct sched_setup *setup = &sched->setup;
     struct clock_actor *actor = NULL;
     struct bench_client *client = NULL;
-    bool on_bench = sched->job.backend != CAMPAIGN_REFERENCE;
+    bool on_bench = sched->run.job.backend != CAMPAIGN_REFERENCE;
 
     int code = clock_actor_open(setup->clock, "runner", CLOCK_RANK_RUNNER, &actor, err);
     struct run_context context = {
-        .plan = sched->job.plan,
-        .bench_file = sched->job.bench_file,
-        .profile = sched->job.profile,
-        .assets = sched->job.assets,
-        .backend = sched->job.backend,
-        .seed = sched->job.seed,
+        .plan = sched->run.job.plan,
+        .bench_file = sched->run.job.bench_file,
+        .profile = sched->run.job.profile,
+        .assets = sched->run.job.assets,
+        .backend = sched->run.job.backend,
+        .seed = sched->run.job.seed,
         .clock = setup->clock,
         .actor = actor,
         .bench = on_bench ? setup->bench : NULL,
@@ -114,13 +97,16 @@ static int execute(struct sched *sched, struct run_result *ret_result, struct er
         .pause = &sched->pause,
         .progress = on_progress,
         .progress_context = sched,
-        .ulid = sched->ulid,
-        .operator_name = sched->operator_name,
-        .tags = sched->tags,
+        .ulid = sched->run.item.ulid,
+        .operator_name = sched->run.item.operator_name,
+        .tags = sched->run.item.tags,
+        .notes = sched->run.item.note,
+        .queued_wall_ns = sched->run.item.added_ns,
+        .validating_wall_ns = sched->run.validating_wall_ns,
         .build = build_revision,
-        .bench_json = sched->job.bench_file->json,
+        .bench_json = sched->run.job.bench_file->json,
         .chip_json = "",
-        .history = sched->resume != NULL ? &sched->resume->history : NULL,
+        .history = sched->run.resume != NULL ? &sched->run.resume->history : NULL,
     };
 
     if (code != 0)
@@ -144,39 +130,97 @@ static int execute(struct sched *sched, struct run_result *ret_result, struct er
     return code;
 }
 
+/* The campaign was sound when it was queued; networks, data sets and the bench may have changed since. */
+static int make_ready(struct sched *sched, struct error *err)
+{
+    struct sched_run *run = &sched->run;
+    struct job job = { .plan = NULL };
+
+    int code = queued_open(&sched->setup, &run->item, run->document, &job, err);
+    if (code != 0) {
+        struct error why = { .code = 0 };
+        if (queued_record_failure(&sched->setup, &run->item, run->document, run->validating_wall_ns, err,
+                                  &why) != 0)
+            log_error("record of a run that is not valid", &why);
+        return code;
+    }
+    pthread_mutex_lock(&sched->lock);
+    run->job = job;
+    sched_snapshot_plan(&sched->snapshot, &job);
+    pthread_mutex_unlock(&sched->lock);
+    sched_set_state(sched, "starting");
+    return 0;
+}
+
+/* With the lock held: what the end of a run leaves behind. */
+static void end_run(struct sched *sched, const struct run_result *result, int code, const struct error *err)
+{
+    struct sched_snapshot *s = &sched->snapshot;
+
+    snprintf(s->state, sizeof s->state, "%s", result->state);
+    s->message[0] = '\0';
+    if (code != 0)
+        error_describe(err, s->message, sizeof s->message);
+    if (result->chip_serial[0] != '\0')
+        snprintf(s->chip_serial, sizeof s->chip_serial, "%s", result->chip_serial);
+    s->code = code;
+    s->safe = result->safe;
+    s->eta_s = 0;
+    s->elapsed_s = result->duration_s;
+    if (strcmp(result->state, "interrupted") == 0)
+        snprintf(sched->stays, sizeof sched->stays,
+                 "run %s was interrupted; 'nightbench resume' goes on with it, 'nightbench queue release' "
+                 "leaves it",
+                 s->ulid);
+    job_close(&sched->run.job);
+    resume_close(sched->run.resume);
+    free(sched->run.document);
+    sched->run = (struct sched_run){ .document = NULL };
+    sched->busy = false;
+    sched->wanted++;
+    pthread_cond_broadcast(&sched->wake);
+}
+
+/* A bench whose outputs are not known to be off is not fit for the next run. */
+static void hold_unsafe(struct sched *sched, const struct run_result *result)
+{
+    struct error err = { .code = 0 };
+    char reason[QUEUE_WORDS_MAX];
+
+    if (result->safe || strcmp(result->state, "interrupted") == 0) /* that one goes on, or nothing does */
+        return;
+    snprintf(reason, sizeof reason, "run %s ended %s, and its outputs are not known to be off",
+             sched->run.item.ulid, result->state);
+    if (queue_hold(sched->setup.recorder, true, reason, &err) != 0)
+        log_error("holding the queue", &err);
+}
+
 static void run_one(struct sched *sched)
 {
     struct run_result result = { .state = "failed", .safe = false };
     struct error err = { .code = 0 };
     char json[256];
+    int code = 0;
 
-    log_set_run(sched->ulid);
-    int code = execute(sched, &result, &err);
+    log_set_run(sched->run.item.ulid);
+    if (sched->run.document != NULL) {
+        code = make_ready(sched, &err);
+        result.safe = code != 0; /* nothing has been touched */
+    }
+    if (code == 0)
+        code = execute(sched, &result, &err);
     if (code != 0)
         log_error("run ended", &err);
     log_set_run("");
     if (strcmp(result.state, "tripped") == 0)
-        tell_trip(sched, sched->ulid, err.message);
+        tell_trip(sched, sched->run.item.ulid, err.message);
+    hold_unsafe(sched, &result);
 
     pthread_mutex_lock(&sched->lock);
-    struct sched_snapshot *s = &sched->snapshot;
-    snprintf(s->state, sizeof s->state, "%s", result.state);
-    s->message[0] = '\0';
-    if (code != 0)
-        error_describe(&err, s->message, sizeof s->message);
-    if (result.chip_serial[0] != '\0')
-        snprintf(s->chip_serial, sizeof s->chip_serial, "%s", result.chip_serial);
-    s->code = code;
-    s->safe = result.safe;
-    s->eta_s = 0;
-    s->elapsed_s = result.duration_s;
-    job_close(&sched->job);
-    resume_close(sched->resume);
-    sched->resume = NULL;
-    sched->busy = false;
+    end_run(sched, &result, code, &err);
     snprintf(json, sizeof json, "{\"state\":\"%s\",\"run\":\"%s\",\"end\":true,\"code\":\"%s\",\"safe\":%s}",
-             result.state, s->ulid, code != 0 ? error_name(code) : "", result.safe ? "true" : "false");
-    pthread_cond_broadcast(&sched->wake);
+             result.state, sched->snapshot.ulid, code != 0 ? error_name(code) : "",
+             result.safe ? "true" : "false");
     pthread_mutex_unlock(&sched->lock);
     events_post(sched->setup.events, "state", json);
 }
@@ -187,13 +231,15 @@ static void *runner_main(void *context)
 
     pthread_mutex_lock(&sched->lock);
     while (sched->busy || !sched->quit) {
-        if (!sched->busy) {
-            pthread_cond_wait(&sched->wake, &sched->lock);
-            continue;
+        if (sched->busy) {
+            pthread_mutex_unlock(&sched->lock);
+            run_one(sched);
+            pthread_mutex_lock(&sched->lock);
+        } else if (sched_may_look(sched) && sched->wanted != sched->looked) {
+            sched_pick(sched);
+        } else {
+            sched_wait_for_work(sched);
         }
-        pthread_mutex_unlock(&sched->lock);
-        run_one(sched);
-        pthread_mutex_lock(&sched->lock);
     }
     pthread_mutex_unlock(&sched->lock);
     return NULL;
@@ -242,8 +288,13 @@ static int command_run(struct sched *sched, int command, const char *state, stru
     }
     pthread_mutex_unlock(&sched->lock);
     if (code == 0 && !down)
-        set_state(sched, state);
+        sched_set_state(sched, state);
     return code;
+}
+
+const struct sched_setup *sched_setup_of(const struct sched *sched)
+{
+    return &sched->setup;
 }
 
 void sched_halt(struct sched *sched)
@@ -251,6 +302,8 @@ void sched_halt(struct sched *sched)
     pthread_mutex_lock(&sched->lock);
     sched->quit = true;
     pthread_cond_broadcast(&sched->wake);
+    while (sched->picking)
+        pthread_cond_wait(&sched->wake, &sched->lock);
     pthread_mutex_unlock(&sched->lock);
     (void)command_run(sched, RUN_HALT, "aborting", NULL);
     pthread_mutex_lock(&sched->lock);
@@ -270,162 +323,6 @@ void sched_close(struct sched *sched)
     free(sched);
 }
 
-static void hash_request(const struct command_start *start, uint8_t out[SHA256_BYTES])
-{
-    const char *const parts[] = { start->campaign_path, start->campaign_json, start->backend,
-                                  start->operator_name, start->tags,          start->note };
-    struct sha256_ctx hash;
-
-    sha256_init(&hash);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        const char *part = parts[i] != NULL ? parts[i] : "";
-        sha256_update(&hash, part, strlen(part) + 1);
-    }
-    sha256_update(&hash, &start->seed, sizeof start->seed);
-    sha256_final(&hash, out);
-}
-
-/* With the lock held: 1 and the run that this key was answered with; 0 when the key is new; ERR_CONFLICT when
- * it stands for another request. */
-static int find_key(const struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                    struct error *err)
-{
-    const char *key = start->idempotency_key;
-    uint8_t request[SHA256_BYTES];
-
-    if (key == NULL || key[0] == '\0')
-        return 0;
-    hash_request(start, request);
-    for (int i = 0; i < KEYS_KEPT; i++) {
-        if (strcmp(sched->keys[i].key, key) != 0)
-            continue;
-        if (memcmp(sched->keys[i].request, request, sizeof request) != 0)
-            return error_set(err, ERR_CONFLICT,
-                             "this Idempotency-Key has started run %s with another request; use a fresh key",
-                             sched->keys[i].ulid);
-        memcpy(ret_ulid, sched->keys[i].ulid, ULID_TEXT);
-        return 1;
-    }
-    return 0;
-}
-
-static int backend_from_name(const char *name, int *ret_backend, struct error *err)
-{
-    if (name == NULL || strcmp(name, "chip") == 0)
-        *ret_backend = CAMPAIGN_CHIP;
-    else if (strcmp(name, "reference") == 0)
-        *ret_backend = CAMPAIGN_REFERENCE;
-    else
-        return error_set(err, ERR_INVALID, "/backend: '%s' is not a back end; choose chip or reference",
-                         name);
-    return 0;
-}
-
-/* With the lock held and nothing running: hands the job, under sched->ulid, to the runner. */
-static void hand_over(struct sched *sched, struct job *job, struct resume *resume)
-{
-    struct sched_snapshot fresh = { .points_total = job->plan->cell_count,
-                                    .samples_total = job->plan->sample_count,
-                                    .eta_s = job->plan->duration_s,
-                                    .step_count = job->plan->step_count,
-                                    .host_begin_ns = clock_host_now(),
-                                    .host_told_ns = clock_host_now() };
-
-    snprintf(fresh.state, sizeof fresh.state, "starting");
-    snprintf(fresh.ulid, sizeof fresh.ulid, "%s", sched->ulid);
-    snprintf(fresh.campaign, sizeof fresh.campaign, "%s", job->campaign->name);
-    snprintf(fresh.chip_serial, sizeof fresh.chip_serial, "%s", sched->snapshot.chip_serial);
-    snprintf(fresh.backend, sizeof fresh.backend, "%s",
-             job->backend == CAMPAIGN_REFERENCE ? "reference" : "chip");
-    sched->snapshot = fresh;
-    sched->job = *job;
-    sched->resume = resume;
-    sched->busy = true;
-    atomic_store(&sched->command, RUN_GO);
-    atomic_store(&sched->pause, RUN_PAUSE_GO);
-    recorder_refuse_waits(sched->setup.recorder, false);
-    pthread_cond_broadcast(&sched->wake);
-}
-
-/* With the lock held and nothing running. */
-static void accept_job(struct sched *sched, struct job *job, const struct command_start *start)
-{
-    text_ulid(sched->ulid);
-    snprintf(sched->operator_name, sizeof sched->operator_name, "%s",
-             start->operator_name != NULL ? start->operator_name : "");
-    snprintf(sched->tags, sizeof sched->tags, "%s", start->tags != NULL ? start->tags : "");
-    if (start->idempotency_key != NULL && start->idempotency_key[0] != '\0') {
-        struct accepted_key *key = &sched->keys[sched->next_key++ % KEYS_KEPT];
-        snprintf(key->key, sizeof key->key, "%s", start->idempotency_key);
-        snprintf(key->ulid, sizeof key->ulid, "%s", sched->ulid);
-        hash_request(start, key->request);
-    }
-    hand_over(sched, job, NULL);
-}
-
-/* With the lock held: ERR_CONFLICT while there is a run, or the bench is borrowed. */
-static int check_free(const struct sched *sched, struct error *err)
-{
-    if (sched->borrowed)
-        return error_set(err, ERR_CONFLICT, "somebody is asking the instruments: try again in a moment");
-    if (!sched->busy && !sched->quit)
-        return 0;
-    return error_set(err, ERR_CONFLICT,
-                     "run %s is under way; wait for it (nightbench watch) or stop it first", sched->ulid);
-}
-
-int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                struct error *err)
-{
-    struct json_problems *problems = calloc(1, sizeof *problems);
-    struct job job = { .plan = NULL };
-    struct job_request request = {
-        .path = start->campaign_path,
-        .text = start->campaign_json,
-        .seed = start->seed,
-        .bench_file = sched->setup.bench_file,
-        .profile = sched->setup.profile,
-        .bench_path = sched->setup.bench_path,
-    };
-    int code = problems == NULL ? error_set(err, ERR_MEMORY, "no memory to check the campaign") : 0;
-    int known = 0;
-
-    if (code == 0)
-        code = backend_from_name(start->backend, &request.backend, err);
-    if (code == 0 && request.backend != CAMPAIGN_REFERENCE && sched->setup.bench == NULL)
-        code = error_set(err, ERR_CONFLICT,
-                         "this daemon has no bench (--no-bench): only backend 'reference' can run");
-    if (code == 0 && start->idempotency_key != NULL && strlen(start->idempotency_key) >= KEY_MAX)
-        code = error_set(err, ERR_INVALID, "Idempotency-Key is longer than %d characters", KEY_MAX - 1);
-    if (code == 0) {
-        pthread_mutex_lock(&sched->lock);
-        known = find_key(sched, start, ret_ulid, err);
-        pthread_mutex_unlock(&sched->lock);
-        code = known < 0 ? known : 0;
-        if (known != 0)
-            goto done;
-        code = job_open(&request, &job, problems, err);
-    }
-    if (code != 0)
-        goto done;
-    pthread_mutex_lock(&sched->lock);
-    known = find_key(sched, start, ret_ulid, err); /* the same request may have come twice at once */
-    if (known != 0) {
-        code = known < 0 ? known : 0;
-    } else if ((code = check_free(sched, err)) == 0) {
-        accept_job(sched, &job, start);
-        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
-    }
-    pthread_mutex_unlock(&sched->lock);
-    if (code != 0 || known != 0)
-        job_close(&job);
-    else
-        set_state(sched, "starting");
-done:
-    free(problems);
-    return code;
-}
-
 int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
 {
     const struct job_request bench = { .bench_file = sched->setup.bench_file,
@@ -440,14 +337,16 @@ int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], stru
     if (code == 0 && job.backend != CAMPAIGN_REFERENCE && sched->setup.bench == NULL)
         code = error_set(err, ERR_CONFLICT, "run %s needs a bench; this daemon has none", resume->run.ulid);
     pthread_mutex_lock(&sched->lock);
+    while (sched->picking)
+        pthread_cond_wait(&sched->wake, &sched->lock);
     if (code == 0)
-        code = check_free(sched, err);
+        code = sched_check_free(sched, err);
     if (code == 0) {
-        snprintf(sched->ulid, sizeof sched->ulid, "%s", resume->run.ulid);
-        snprintf(sched->operator_name, sizeof sched->operator_name, "%s", resume->run.operator_name);
-        snprintf(sched->tags, sizeof sched->tags, "%s", resume->run.tags);
-        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
-        hand_over(sched, &job, resume);
+        struct sched_run run = { .job = job, .resume = resume };
+        resume_item(resume, &job, &run.item);
+        memcpy(ret_ulid, run.item.ulid, ULID_TEXT);
+        sched->stays[0] = '\0';
+        sched_hand_over(sched, &run, "starting");
     }
     pthread_mutex_unlock(&sched->lock);
     if (code != 0) {
@@ -455,7 +354,7 @@ int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], stru
         resume_close(resume);
         return code;
     }
-    set_state(sched, "starting");
+    sched_set_state(sched, "starting");
     return 0;
 }
 
@@ -467,11 +366,19 @@ int sched_pause(struct sched *sched, bool dark, struct error *err)
     if (!sched->busy)
         code = error_set(err, ERR_CONFLICT, "no run is under way");
     else if (atomic_load(&sched->command) != RUN_GO)
-        code = error_set(err, ERR_CONFLICT, "run %s is ending: it cannot be paused", sched->ulid);
-    else if (atomic_load(&sched->pause) < word) /* a hold is never weakened */
-        atomic_store(&sched->pause, word);
+        code = error_set(err, ERR_CONFLICT, "run %s is ending: it cannot be paused", sched->run.item.ulid);
     pthread_mutex_unlock(&sched->lock);
-    return code;
+    if (code != 0)
+        return code;
+    /* Recorded before the runner can have obeyed. */
+    recorder_hint_state(sched->setup.recorder, "running", "pausing", dark ? "with the outputs off" : "");
+    pthread_mutex_lock(&sched->lock);
+    if (atomic_load(&sched->pause) < word) /* a hold is never weakened */
+        atomic_store(&sched->pause, word);
+    if (strcmp(sched->snapshot.state, "running") == 0)
+        snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "pausing");
+    pthread_mutex_unlock(&sched->lock);
+    return 0;
 }
 
 int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
@@ -481,16 +388,19 @@ int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *er
     pthread_mutex_lock(&sched->lock);
     bool busy = sched->busy;
     if (busy) {
-        memcpy(ret_ulid, sched->ulid, ULID_TEXT);
+        memcpy(ret_ulid, sched->run.item.ulid, ULID_TEXT);
         if (atomic_exchange(&sched->pause, RUN_PAUSE_GO) == RUN_PAUSE_GO)
-            code = error_set(err, ERR_CONFLICT, "run %s is neither paused nor held", sched->ulid);
+            code = error_set(err, ERR_CONFLICT, "run %s is neither paused nor held", ret_ulid);
     }
     pthread_mutex_unlock(&sched->lock);
+    if (busy && code == 0) /* before it had come to the pause */
+        recorder_hint_state(sched->setup.recorder, "pausing", "running", "");
     return busy ? code : sched_resume_interrupted(sched, ret_ulid, err);
 }
 
 int sched_stop(struct sched *sched, struct error *err)
 {
+    recorder_hint_state(sched->setup.recorder, NULL, "stopping", "");
     return command_run(sched, RUN_STOP, "stopping", err);
 }
 
@@ -528,7 +438,9 @@ bool sched_silence(struct sched *sched, int64_t *ret_silent_ns)
 int sched_borrow(struct sched *sched, struct error *err)
 {
     pthread_mutex_lock(&sched->lock);
-    int code = check_free(sched, err);
+    while (sched->picking)
+        pthread_cond_wait(&sched->wake, &sched->lock);
+    int code = sched_check_free(sched, err);
     if (code == 0)
         sched->borrowed = true;
     pthread_mutex_unlock(&sched->lock);
@@ -539,6 +451,7 @@ void sched_give_back(struct sched *sched)
 {
     pthread_mutex_lock(&sched->lock);
     sched->borrowed = false;
+    pthread_cond_broadcast(&sched->wake);
     pthread_mutex_unlock(&sched->lock);
 }
 
@@ -560,10 +473,11 @@ void sched_chip_serial(struct sched *sched, char *out, size_t size)
 int sched_status(struct sched *sched, cJSON **ret, struct error *err)
 {
     struct sched_snapshot snapshot;
+    struct sched_queue queue;
 
     pthread_mutex_lock(&sched->lock);
     snapshot = sched->snapshot;
-    bool busy = sched->busy;
+    sched_queue_known(sched, &queue);
     pthread_mutex_unlock(&sched->lock);
-    return sched_snapshot_status(&snapshot, &sched->setup, busy, ret, err);
+    return sched_snapshot_status(&snapshot, &sched->setup, &queue, ret, err);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * sched: one bench, one run at a time. It checks what is asked for, owns the runner thread and gives
- * everybody else a snapshot of how the run goes. Threads: every public function may be called from any thread
- * but open and close (main).
+ * sched: one bench, one run at a time. It owns the runner thread, which takes one run after the other out of
+ * the queue, and gives everybody else a snapshot of how the run goes. Threads: every public function may be
+ * called from any thread but open and close (main).
  */
 #ifndef DAEMON_SCHED_H
 #define DAEMON_SCHED_H
 
 #include "daemon/command.h"
 #include "daemon/events.h"
+#include "db/queue.h"
 #include "db/recorder.h"
 #include "instruments/bench.h"
 #include "sweeps/run.h"
@@ -35,12 +36,35 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
 /* Ends the run as interrupted (the next daemon resumes it), waits for its ordered power-down, accepts no
  * other. */
 void sched_halt(struct sched *sched);
+/* As it was opened with. */
+const struct sched_setup *sched_setup_of(const struct sched *sched);
 /* sched_halt, and ends the runner thread. */
 void sched_close(struct sched *sched);
 
-/* See struct command. */
-int sched_start(struct sched *sched, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                struct error *err);
+/* Goes on with what a dead daemon left behind, as `policy` (--resume) says; then, and from now on, begins
+ * what waits in the queue. That something cannot be gone on with is said, and is no reason not to serve. */
+void sched_begin(struct sched *sched, const char *policy);
+/* The queue has changed: the runner looks into it. Returns when it has, and a run that was ready is under way
+ * (or there is one, or nothing may be begun). Any thread that may wait for the store. */
+void sched_look(struct sched *sched);
+/* For a start at once: ERR_CONFLICT unless nothing is under way and nothing keeps runs away; then the runner
+ * leaves the queue alone until sched_keep, which is also sched_look. */
+int sched_promise(struct sched *sched, struct error *err);
+void sched_keep(struct sched *sched);
+/* An interrupted run that waits for a person no longer keeps the queue waiting. */
+void sched_let_go(struct sched *sched);
+
+/* What the store says of the queue now: how many wait, and why nothing is begun ("": nothing keeps them). */
+void sched_tell_queue(struct sched *sched, int waiting, const char *held);
+/* What everybody may know without asking the store: */
+struct sched_queue {
+    int waiting;
+    bool busy;
+    double eta_s;                 /* of the run under way */
+    char reason[QUEUE_WORDS_MAX]; /* why nothing is begun, or "" */
+};
+void sched_queue(struct sched *sched, struct sched_queue *ret);
+
 int sched_stop(struct sched *sched, struct error *err);
 /* Continues the newest run of the store, which a dead daemon left interrupted. ERR_NOT_FOUND: there is none.
  */

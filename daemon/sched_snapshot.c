@@ -12,6 +12,16 @@
 
 #include "daemon/base/build.h"
 
+void sched_snapshot_plan(struct sched_snapshot *s, const struct job *job)
+{
+    s->points_total = job->plan->cell_count;
+    s->samples_total = job->plan->sample_count;
+    s->eta_s = job->plan->duration_s;
+    s->step_count = job->plan->step_count;
+    snprintf(s->campaign, sizeof s->campaign, "%s", job->campaign->name);
+    snprintf(s->backend, sizeof s->backend, "%s", job->backend == CAMPAIGN_REFERENCE ? "reference" : "chip");
+}
+
 bool sched_snapshot_take(struct sched_snapshot *s, const struct run_progress *progress)
 {
     bool new_state = strcmp(s->state, progress->state) != 0;
@@ -68,9 +78,11 @@ static void add_store(cJSON *root, struct recorder *recorder)
     json_add_int64(store, "log_bytes", health.wal_bytes);
 }
 
-int sched_snapshot_status(const struct sched_snapshot *s, const struct sched_setup *setup, bool busy,
-                          cJSON **ret, struct error *err)
+int sched_snapshot_status(const struct sched_snapshot *s, const struct sched_setup *setup,
+                          const struct sched_queue *queue, cJSON **ret, struct error *err)
 {
+    bool busy = queue->busy;
+
     cJSON *root = cJSON_CreateObject();
 
     if (root == NULL)
@@ -103,6 +115,9 @@ int sched_snapshot_status(const struct sched_snapshot *s, const struct sched_set
     cJSON_AddStringToObject(root, "message", s->message);
     cJSON_AddStringToObject(root, "code", s->code != 0 ? error_name(s->code) : "");
     cJSON_AddBoolToObject(root, "safe", !busy && s->safe);
+    cJSON *waits = cJSON_AddObjectToObject(root, "queue");
+    json_add_number(waits, "waiting", queue->waiting);
+    cJSON_AddStringToObject(waits, "reason", queue->reason);
     add_store(root, setup->recorder);
     cJSON_AddNumberToObject(root, "last_event", (double)events_last(setup->events));
     *ret = root;

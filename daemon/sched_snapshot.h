@@ -6,6 +6,7 @@
 #ifndef DAEMON_SCHED_SNAPSHOT_H
 #define DAEMON_SCHED_SNAPSHOT_H
 
+#include "daemon/job.h"
 #include "daemon/sched.h"
 
 enum { SCHED_EVENT_MAX = 1024 };
@@ -23,13 +24,15 @@ struct sched_snapshot {
     bool safe;
 };
 
+/* What is known of a run once its plan is. */
+void sched_snapshot_plan(struct sched_snapshot *snapshot, const struct job *job);
 /* Takes what the runner tells; true when the state is another one. */
 bool sched_snapshot_take(struct sched_snapshot *snapshot, const struct run_progress *progress);
 /* The same as one JSON object, for the streams. */
 void sched_snapshot_event(const struct sched_snapshot *snapshot, const struct run_progress *progress,
                           char *out, size_t size);
 /* The status document. */
-int sched_snapshot_status(const struct sched_snapshot *snapshot, const struct sched_setup *setup, bool busy,
-                          cJSON **ret, struct error *err);
+int sched_snapshot_status(const struct sched_snapshot *snapshot, const struct sched_setup *setup,
+                          const struct sched_queue *queue, cJSON **ret, struct error *err);
 
 #endif

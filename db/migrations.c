@@ -106,9 +106,22 @@ static const char STEP_2[] =
     "CREATE TABLE run_state(id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES run, state TEXT NOT NULL,"
     " wall_ns INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '') STRICT;"
     "CREATE INDEX run_state_run ON run_state(run_id);";
+/* What waits to be run; a row goes in the transaction that begins its run. Order: priority, then place. One row in
+ * queue_hold: nothing is begun until somebody says so. answer: what a request with an Idempotency-Key was told. */
+static const char STEP_3[] =
+    "CREATE TABLE queue(id INTEGER PRIMARY KEY, ulid TEXT NOT NULL UNIQUE, priority INTEGER NOT NULL,"
+    " place INTEGER NOT NULL, taken INTEGER NOT NULL DEFAULT 0, campaign TEXT NOT NULL, document TEXT NOT NULL,"
+    " backend TEXT NOT NULL, seed TEXT NOT NULL, operator TEXT NOT NULL, tags TEXT NOT NULL, notes TEXT NOT NULL,"
+    " duration_s REAL NOT NULL, not_before_ns INTEGER, until_ns INTEGER, added_ns INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE queue_hold(id INTEGER PRIMARY KEY CHECK(id = 1), by_run INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " wall_ns INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE answer(key TEXT PRIMARY KEY, request BLOB NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL,"
+    " location TEXT NOT NULL, wall_ns INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX answer_wall ON answer(wall_ns);"
+    "ALTER TABLE run ADD COLUMN budget_s REAL;"; /* bench time that the run may take; NULL: any */
 /* clang-format on */
 
-static const char *const STEPS[] = { STEP_1, STEP_2 };
+static const char *const STEPS[] = { STEP_1, STEP_2, STEP_3 };
 enum { NEWEST = sizeof STEPS / sizeof STEPS[0] };
 
 int migrations_newest(void)

@@ -70,7 +70,7 @@ int query_find(struct query *query, const char *run, struct query_run_key *ret_k
                          run);
     snprintf(end, sizeof end, "%s~", run); /* '~' sorts after every character of a ULID */
     code = latest
-               ? query_select(query, &stmt, err, "SELECT id, ulid FROM run ORDER BY ulid DESC LIMIT 1", "")
+               ? query_select(query, &stmt, err, "SELECT id, ulid FROM run ORDER BY id DESC LIMIT 1", "")
                : query_select(query, &stmt, err,
                               "SELECT id, ulid FROM run WHERE ulid >= upper(?1) AND ulid < upper(?2) LIMIT 2",
                               "tt", run, end);
@@ -244,9 +244,12 @@ int query_runs(struct query *query, int limit, const char *before_ulid, cJSON **
 {
     struct sqlite3_stmt *stmt = NULL;
     cJSON *list;
-    int code = query_select(query, &stmt, err, RUN_COLUMNS "WHERE r.ulid < ? ORDER BY r.ulid DESC LIMIT ?",
-                            "ti", before_ulid == NULL ? "~" : before_ulid,
-                            limit < 0 || limit > QUERY_RUNS_MAX ? QUERY_RUNS_MAX : limit);
+    int code = query_select(
+        query, &stmt, err,
+        RUN_COLUMNS "WHERE r.id < coalesce((SELECT id FROM run WHERE ulid = ?1), iif(?1 = '~', 1 << 62, 0))"
+                    " ORDER BY r.id DESC LIMIT ?2",
+        "ti", before_ulid == NULL ? "~" : before_ulid,
+        limit < 0 || limit > QUERY_RUNS_MAX ? QUERY_RUNS_MAX : limit);
 
     if (code != 0)
         return code;

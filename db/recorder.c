@@ -53,6 +53,16 @@ static int apply_annotate(struct recorder *r, struct recorder_call *call, struct
     return call->code;
 }
 
+static int apply_call(struct recorder *r, struct recorder_call *call, struct error *err)
+{
+    call->code = call->function(store_handle(r->store), call->argument, &call->err);
+    if (call->code == 0 || call->code == ERR_NOT_FOUND || call->code == ERR_CONFLICT ||
+        call->code == ERR_INVALID || (call->code == ERR_FULL && !call->err.retryable))
+        return 0;
+    *err = call->err;
+    return call->code;
+}
+
 static int apply_run_begin(struct recorder *r, struct recorder_call *call, struct error *err)
 {
     call->code = writer_run_check(r->writer, call->run, &call->err);
@@ -91,6 +101,8 @@ static int apply(struct recorder *r, struct ring_entry *entry, struct error *err
         return apply_run_begin(r, *(struct recorder_call **)at, err);
     case KIND_ANNOTATE:
         return apply_annotate(r, *(struct recorder_call **)at, err);
+    case KIND_CALL:
+        return apply_call(r, *(struct recorder_call **)at, err);
     case KIND_RUN_END:
     case KIND_RUN_STATE:
         return apply_state(r, entry->kind, at, err);
@@ -146,7 +158,7 @@ static int drain(struct recorder *r, struct recorder_call **calls, int *call_cou
         for (int i = 0; code == 0 && i < batch && *call_count < CALLS_MAX; i++, applied++) {
             if (applied > 0)
                 entry = ring_next(&r->ring, entry);
-            if (entry->kind == KIND_RUN_BEGIN || entry->kind == KIND_ANNOTATE)
+            if (recorder_is_call(entry->kind))
                 calls[(*call_count)++] = *(struct recorder_call **)(void *)(entry + 1);
             code = apply(r, entry, err);
         }
@@ -262,7 +274,7 @@ static void discard(struct recorder *r)
     while (r->ring.entries > 0) {
         struct ring_entry *entry = ring_oldest(&r->ring);
 
-        if (entry->kind == KIND_RUN_BEGIN || entry->kind == KIND_ANNOTATE) {
+        if (recorder_is_call(entry->kind)) {
             struct recorder_call *call = *(struct recorder_call **)(void *)(entry + 1);
 
             call->code = r->failure.code;

@@ -52,6 +52,11 @@ void recorder_health(struct recorder *recorder, struct recorder_health *ret_heal
  * (retryable, nothing was recorded or acknowledged by them). For an abort, and for the end of the daemon. */
 void recorder_refuse_waits(struct recorder *recorder, bool refuse);
 
+/* What somebody has asked of the run that is open ("pausing", "stopping"), before the runner gets there: a
+ * state of the run when it may follow the present one, and that is `from` (NULL: any); else nothing. Any
+ * thread; never waits. */
+void recorder_hint_state(struct recorder *recorder, const char *from, const char *to, const char *why);
+
 /* Sets operator's notes and tags of any run (NULL: unchanged). Waits until that is on disk. */
 int recorder_annotate(struct recorder *recorder, const char *ulid, const char *notes, const char *tags,
                       struct error *err);

@@ -14,9 +14,12 @@
 #include "db/store.h"
 #include "db/writer.h"
 
+struct sqlite3;
+
 enum recorder_kind {
     KIND_RUN_BEGIN, /* kinds with a `struct recorder_call` keep their data on the waiting caller's stack */
     KIND_ANNOTATE,
+    KIND_CALL,
     KIND_RUN_END,
     KIND_RUN_STATE,
     KIND_CHIP,
@@ -34,10 +37,19 @@ enum recorder_kind {
 
 enum { RECORDER_RETRY_MS = 250, RECORDER_RETRY_NOW = -1 };
 
+/* What the writer may be asked to do, inside the transaction of a group: SQL and nothing else, for a full
+ * disk makes the group, and so the function, come again. NOT_FOUND, CONFLICT, INVALID and FULL (not
+ * retryable) are answers to the caller, and must leave nothing behind; the rest is a failure of the store. */
+typedef int recorder_fn(struct sqlite3 *db, void *argument, struct error *err);
+/* Waits until it is done and on disk. Any thread but the writer's. */
+int recorder_do(struct recorder *recorder, recorder_fn *function, void *argument, struct error *err);
+
 /* A call that waits for the writer's answer. */
 struct recorder_call {
     const struct record_run *run;
     const char *ulid, *notes, *tags;
+    recorder_fn *function; /* of KIND_CALL */
+    void *argument;
     int64_t run_id;
     int code;
     struct error err;
@@ -84,6 +96,11 @@ struct recorder {
     void *notify_context;
 };
 
+/* Is the entry's record a pointer to a struct recorder_call? */
+static inline bool recorder_is_call(int kind)
+{
+    return kind == KIND_RUN_BEGIN || kind == KIND_ANNOTATE || kind == KIND_CALL;
+}
 /* With the mutex held: true while a caller must not wait; fills err with ERR_FULL. */
 bool recorder_refuses(const struct recorder *recorder, struct error *err);
 /* Looks at disk and log, fills `health`, says what has changed. With the mutex held. */

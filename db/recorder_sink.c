@@ -66,19 +66,39 @@ static void *room_for(struct recorder *r, int kind, size_t bytes)
     return ring_put(&r->ring, kind, bytes);
 }
 
+static size_t bytes_of(size_t size, const struct part *part, int parts)
+{
+    size_t bytes = padded(size);
+
+    for (int i = 0; i < parts; i++)
+        bytes += part[i].data == NULL ? 0 : padded(part[i].bytes);
+    return bytes;
+}
+
+/* With the mutex held; false when there is no room just now. */
+static bool try_put(struct recorder *r, int kind, const void *record, size_t size, const struct part *part,
+                    int parts)
+{
+    void *at = room_for(r, kind, bytes_of(size, part, parts));
+
+    if (at == NULL)
+        return false;
+    copy_parts(at, size, record, part, parts);
+    r->put++;
+    wake_writer(r);
+    return true;
+}
+
 /* Puts a record with its parts into the ring; blocks while it is full. Called with the mutex held. */
 static int put_locked(struct recorder *r, int kind, const void *record, size_t size, const struct part *part,
                       int parts, struct error *err)
 {
-    size_t bytes = padded(size);
-    void *at = NULL;
+    size_t bytes = bytes_of(size, part, parts);
 
-    for (int i = 0; i < parts; i++)
-        bytes += part[i].data == NULL ? 0 : padded(part[i].bytes);
     if (bytes > RECORDER_RECORD_MAX)
         return error_set(err, ERR_FULL, "a record of %zu bytes is above the limit of %d", bytes,
                          RECORDER_RECORD_MAX);
-    while (r->failure.code == 0 && (at = room_for(r, kind, bytes)) == NULL) {
+    while (r->failure.code == 0 && !try_put(r, kind, record, size, part, parts)) {
         if (recorder_refuses(r, err))
             return ERR_FULL;
         r->rooms_waiting++; /* the group in work, or the next one, makes room */
@@ -86,15 +106,9 @@ static int put_locked(struct recorder *r, int kind, const void *record, size_t s
         pthread_cond_wait(&r->changed, &r->mutex);
         r->rooms_waiting--;
     }
-    if (r->failure.code != 0) {
-        if (err != NULL)
-            *err = r->failure;
-        return r->failure.code;
-    }
-    copy_parts(at, size, record, part, parts);
-    r->put++;
-    wake_writer(r);
-    return 0;
+    if (r->failure.code != 0 && err != NULL)
+        *err = r->failure;
+    return r->failure.code;
 }
 
 static int put(struct recorder *r, int kind, const void *record, size_t size, const struct part *part,
@@ -134,7 +148,9 @@ static int ask(struct recorder *r, int kind, struct recorder_call *call, struct 
             *err = call->err;
     } else if (code == 0 && kind == KIND_RUN_BEGIN) {
         r->run_open = true;
-        r->run_state = call->continued ? RUN_STATE_RESUMED : RUN_STATE_RUNNING;
+        r->run_state = call->continued      ? RUN_STATE_RESUMED
+                       : call->run->invalid ? RUN_STATE_VALIDATING
+                                            : RUN_STATE_RUNNING;
     }
     pthread_mutex_unlock(&r->mutex);
     return code;
@@ -158,24 +174,22 @@ static int on_run_begin(void *context, const struct record_run *run, int64_t *re
     return code;
 }
 
-/* With the mutex held. */
-static int move_state(struct recorder *r, int to, struct error *err)
+/* With the mutex held; the ring has the states in the order in which they were allowed. */
+static int put_state(struct recorder *r, int kind, int to, const struct recorder_state *change,
+                     struct error *err)
 {
+    const struct part parts[] = { TEXT_PART(struct recorder_state, change, state),
+                                  TEXT_PART(struct recorder_state, change, message) };
+
     if (!r->run_open)
         return error_set(err, ERR_CONFLICT, "nothing can be recorded: no run has begun");
     if (!run_state_allowed(r->run_state, to))
         return error_set(err, ERR_CONFLICT, "a run that is %s cannot become %s", run_state_name(r->run_state),
                          run_state_name(to));
-    r->run_state = to;
-    return 0;
-}
-
-static int put_state(struct recorder *r, int kind, const struct recorder_state *change, struct error *err)
-{
-    const struct part parts[] = { TEXT_PART(struct recorder_state, change, state),
-                                  TEXT_PART(struct recorder_state, change, message) };
-
-    return put(r, kind, change, sizeof *change, parts, 2, err);
+    int code = put_locked(r, kind, change, sizeof *change, parts, 2, err);
+    if (code == 0)
+        r->run_state = to;
+    return code;
 }
 
 static int on_run_end(void *context, const char *state, int code_of_run, const char *message, int64_t time_ns,
@@ -189,11 +203,7 @@ static int on_run_end(void *context, const char *state, int code_of_run, const c
     if (!run_state_is_end(to) && to != RUN_STATE_INTERRUPTED)
         return error_set(err, ERR_INVALID, "'%s' is not a state in which a run can end", state);
     pthread_mutex_lock(&r->mutex);
-    code = move_state(r, to, err);
-    pthread_mutex_unlock(&r->mutex);
-    if (code == 0)
-        code = put_state(r, KIND_RUN_END, &change, err);
-    pthread_mutex_lock(&r->mutex);
+    code = put_state(r, KIND_RUN_END, to, &change, err);
     r->run_open = r->run_open && code != 0;
     pthread_mutex_unlock(&r->mutex);
     return code;
@@ -209,9 +219,26 @@ static int on_state(void *context, const char *state, const char *why, struct er
     if (to < 0 || run_state_is_end(to) || to == RUN_STATE_INTERRUPTED)
         return error_set(err, ERR_INVALID, "'%s' is not a state of a run that goes on", state);
     pthread_mutex_lock(&r->mutex);
-    code = move_state(r, to, err);
+    /* The runner does not know yet that somebody has asked for a stop: that stays. */
+    code = r->run_open && r->run_state == RUN_STATE_STOPPING ? 0
+                                                             : put_state(r, KIND_RUN_STATE, to, &change, err);
     pthread_mutex_unlock(&r->mutex);
-    return code == 0 ? put_state(r, KIND_RUN_STATE, &change, err) : code;
+    return code;
+}
+
+void recorder_hint_state(struct recorder *r, const char *from, const char *to, const char *why)
+{
+    struct recorder_state change = { .state = to, .message = why, .wall_ns = clock_wall_now() };
+    const struct part parts[] = { TEXT_PART(struct recorder_state, &change, state),
+                                  TEXT_PART(struct recorder_state, &change, message) };
+    int state = run_state_from_name(to);
+
+    pthread_mutex_lock(&r->mutex);
+    if (r->run_open && r->failure.code == 0 && run_state_allowed(r->run_state, state) &&
+        (from == NULL || r->run_state == run_state_from_name(from)) &&
+        try_put(r, KIND_RUN_STATE, &change, sizeof change, parts, 2))
+        r->run_state = state;
+    pthread_mutex_unlock(&r->mutex);
 }
 
 int recorder_annotate(struct recorder *r, const char *ulid, const char *notes, const char *tags,
@@ -220,6 +247,13 @@ int recorder_annotate(struct recorder *r, const char *ulid, const char *notes, c
     struct recorder_call call = { .ulid = ulid, .notes = notes, .tags = tags };
 
     return ask(r, KIND_ANNOTATE, &call, err);
+}
+
+int recorder_do(struct recorder *r, recorder_fn *function, void *argument, struct error *err)
+{
+    struct recorder_call call = { .function = function, .argument = argument };
+
+    return ask(r, KIND_CALL, &call, err);
 }
 
 /* Limits that the keys of the store set (migrations.c). */

@@ -53,6 +53,7 @@ int writer_open(struct store *store, struct writer **ret_writer, struct error *e
             " CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000, 'its daemon ended'"
             " FROM run WHERE end_wall_ns IS NULL AND state <> 'interrupted';"
             "UPDATE run SET state = 'interrupted' WHERE end_wall_ns IS NULL;"
+            "UPDATE queue SET taken = 0 WHERE taken <> 0;"
             "COMMIT",
             err);
     if (code != 0) {

@@ -48,8 +48,17 @@ static int find_chip(struct writer *w, const struct record_run *run, struct erro
     return code;
 }
 
+static int add_state(struct writer *w, const char *state, int64_t wall_ns, const char *reason,
+                     struct error *err)
+{
+    return sql_run(w->stmt[RUN_STATE_ADD], err, "ltlt", w->place.run_id, state, wall_ns, reason);
+}
+
+/* The row, and the states that have led to it; it leaves the queue in the same transaction, so that no death
+ * of the daemon runs it twice. */
 static int insert_run(struct writer *w, const struct record_run *run, struct error *err)
 {
+    const char *state = run->invalid ? "validating" : "running";
     char seed[24];
     int code = sql_bind(w->stmt[BENCH_ID], err, "t", run->bench);
 
@@ -61,11 +70,19 @@ static int insert_run(struct writer *w, const struct record_run *run, struct err
         return code;
     w->place.run_id = w->place.next_run++;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)run->seed);
-    return sql_run(w->stmt[RUN_INSERT], err, "ltttltlttttttttttttill", w->place.run_id, run->ulid,
+    code = sql_run(w->stmt[RUN_INSERT], err, "ltttltlttttttttttttillttd", w->place.run_id, run->ulid,
                    run->campaign, run->plan_hash, w->place.bench_id, run->socket, w->place.chip_id,
                    run->backend, run->operator_name, run->tags, run->build, seed, run->network_hash,
                    run->mapping_hash, run->dataset_hash, run->plan_json, run->bench_json, run->chip_json,
-                   run->clock_virtual ? "virtual" : "real", (int)run->simulated, run->time_ns, run->wall_ns);
+                   run->clock_virtual ? "virtual" : "real", (int)run->simulated, run->time_ns, run->wall_ns,
+                   state, run->notes != NULL ? run->notes : "", run->budget_s);
+    if (code == 0)
+        code = sql_run(w->stmt[RUN_UNQUEUE], err, "t", run->ulid);
+    if (code == 0 && run->queued_wall_ns != 0)
+        code = add_state(w, "queued", run->queued_wall_ns, "", err);
+    if (code == 0 && run->validating_wall_ns != 0)
+        code = add_state(w, "validating", run->validating_wall_ns, "", err);
+    return code == 0 && !run->invalid ? add_state(w, state, run->wall_ns, "", err) : code;
 }
 
 /* Looks for a run of that ULID; a different plan is refused before anything was written. */
@@ -98,12 +115,6 @@ int writer_run_check(struct writer *w, const struct record_run *run, struct erro
     return code < 0 ? code : 0;
 }
 
-static int add_state(struct writer *w, const char *state, int64_t wall_ns, const char *reason,
-                     struct error *err)
-{
-    return sql_run(w->stmt[RUN_STATE_ADD], err, "ltlt", w->place.run_id, state, wall_ns, reason);
-}
-
 int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *ret_id, struct error *err)
 {
     int code;
@@ -113,8 +124,8 @@ int writer_run_begin(struct writer *w, const struct record_run *run, int64_t *re
     w->place.last_cell_id = 0;
     code = w->place.continued ? sql_run(w->stmt[RUN_CONTINUE], err, "l", w->place.run_id)
                               : insert_run(w, run, err);
-    if (code == 0)
-        code = add_state(w, w->place.continued ? "resumed" : "running", run->wall_ns, "", err);
+    if (code == 0 && w->place.continued)
+        code = add_state(w, "resumed", run->wall_ns, "", err);
     if (code != 0)
         return code;
     snprintf(w->place.ulid, sizeof w->place.ulid, "%s", run->ulid);
@@ -167,6 +178,8 @@ int writer_run_end(struct writer *w, const char *state, int code_of_run, const c
     if (code == 0)
         code = sql_run(w->stmt[RUN_END], err, "tttlll", state, error_name(code_of_run), message, time_ns,
                        wall_ns, w->place.run_id);
+    if (code == 0)
+        code = sql_run(w->stmt[RUN_HOLDS], err, "ttll", state, message, wall_ns, w->place.run_id);
     if (code == 0)
         code = add_state(w, state, wall_ns, message, err);
     /* After an error too: the next run must not write into this one's trace. */

@@ -11,6 +11,8 @@ enum { ROWS = 16, READING_COLUMNS = 9, SAMPLE_COLUMNS = 12 };
 enum statement {
     RUN_FIND,
     RUN_INSERT,
+    RUN_UNQUEUE,
+    RUN_HOLDS,
     RUN_CONTINUE,
     RUN_END,
     RUN_STATE,

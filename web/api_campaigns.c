@@ -31,19 +31,27 @@ typedef int explain_fn(void *context, const char *path, const char *text, cJSON 
  * 200. */
 static int explain(struct web_call *call, explain_fn *ask, struct error *err)
 {
-    struct body_campaign campaign;
-    cJSON *body, *tree;
+    struct body_campaign campaign = { 0 };
+    struct json_problems *problems = NULL;
+    cJSON *body = NULL, *tree;
 
     int rc = call_body(call, &body, err);
-    if (rc != 0)
-        return rc;
-    rc = body_campaign(call, body, known, &campaign, err);
-    if (rc == 0 && !campaign.answered) {
+    if (rc == 0 && (problems = calloc(1, sizeof *problems)) == NULL)
+        rc = error_set(err, ERR_MEMORY, "no memory to read the request body");
+    if (rc == 0) {
+        struct json_at root = json_root(body, problems);
+        json_only(&root, known);
+        rc = body_campaign(&root, true, &campaign, err);
+    }
+    if (rc == 0 && problems->count > 0) {
+        reply_problems(call->reply, problems);
+    } else if (rc == 0) {
         rc = ask(call->command->context, campaign.path, campaign.text, &tree, err);
         if (rc == 0)
             reply_json(call->reply, 200, tree);
-        free(campaign.text);
     }
+    free(campaign.text);
+    free(problems);
     cJSON_Delete(body);
     return rc;
 }

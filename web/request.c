@@ -178,8 +178,8 @@ static const char *title_of(int status)
     }
 }
 
-void reply_problem(struct web_reply *reply, int status, const char *code, const char *detail,
-                   const char *pointer, const char *hint)
+static cJSON *problem_of(int status, const char *code, const char *detail, const char *pointer,
+                         const char *hint)
 {
     cJSON *tree = cJSON_CreateObject();
     char type[80];
@@ -194,10 +194,44 @@ void reply_problem(struct web_reply *reply, int status, const char *code, const 
         cJSON_AddStringToObject(tree, "pointer", pointer);
     if (hint != NULL && hint[0] != '\0')
         cJSON_AddStringToObject(tree, "hint", hint);
+    return tree;
+}
+
+static void reply_tree(struct web_reply *reply, int status, const char *detail, cJSON *tree)
+{
     char *body = tree != NULL ? json_print(tree, false) : NULL;
+
     cJSON_Delete(tree);
     reply_text(reply, status, "application/problem+json", body);
-    snprintf(reply->why, sizeof reply->why, "%s", detail);
+    snprintf(reply->why, sizeof reply->why, "%.*s", WEB_WHY_MAX - 1, detail);
+}
+
+void reply_problem(struct web_reply *reply, int status, const char *code, const char *detail,
+                   const char *pointer, const char *hint)
+{
+    reply_tree(reply, status, detail, problem_of(status, code, detail, pointer, hint));
+}
+
+void reply_problems(struct web_reply *reply, const struct json_problems *problems)
+{
+    int kept = problems->count < JSON_PROBLEMS_MAX ? problems->count : JSON_PROBLEMS_MAX;
+    const struct json_problem *first = &problems->item[0];
+    char detail[sizeof first->reason + 40];
+
+    int length = snprintf(detail, sizeof detail, "%s", first->reason);
+    if (problems->count > 1)
+        snprintf(detail + length, sizeof detail - (size_t)length, " (and %d more)", problems->count - 1);
+    cJSON *tree = problem_of(422, "invalid", detail, first->pointer, first->hint);
+    cJSON *list = cJSON_AddArrayToObject(tree, "problems");
+    for (int i = 0; i < kept; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "pointer", problems->item[i].pointer);
+        cJSON_AddStringToObject(item, "reason", problems->item[i].reason);
+        cJSON_AddStringToObject(item, "hint", problems->item[i].hint);
+        cJSON_AddItemToArray(list, item);
+    }
+    json_add_number(tree, "problem_count", problems->count);
+    reply_tree(reply, 422, detail, tree);
 }
 
 int reply_status_of(int code)

@@ -74,6 +74,9 @@ void reply_json(struct web_reply *reply, int status, cJSON *tree);
 /* A problem document (RFC 9457). pointer and hint may be NULL. */
 void reply_problem(struct web_reply *reply, int status, const char *code, const char *detail,
                    const char *pointer, const char *hint);
+/* A 422 that lists every problem with its pointer; the members of the first stand where the only one would.
+ */
+void reply_problems(struct web_reply *reply, const struct json_problems *problems);
 /* A problem document from an error: status, title and hint by the table of error codes. */
 void reply_error(struct web_reply *reply, const struct error *err);
 /* HTTP status of an error code. */

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/hash.h"
+
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static const struct web_route routes[] = {
@@ -37,10 +39,24 @@ static const struct web_route routes[] = {
     { "POST", "/api/v1/campaigns/plan", ROLE_VIEWER, 0, NULL, api_campaign_plan,
       "Steps, points, duration and bytes of a campaign" },
     { "POST", "/api/v1/runs", ROLE_OPERATOR, ROUTE_KEYED | ROUTE_COMMAND, NULL, api_run_start,
-      "Starts a run" },
-    { "POST", "/api/v1/pause", ROLE_OPERATOR, ROUTE_COMMAND, NULL, api_pause,
+      "Queues a run; it begins at once when the bench is free" },
+    { "GET", "/api/v1/queue", ROLE_VIEWER, 0, NULL, api_queue, "What waits, in order, and why" },
+    { "POST", "/api/v1/queue", ROLE_OPERATOR, ROUTE_KEYED | ROUTE_COMMAND, NULL, api_queue_add,
+      "Queues a run, as POST /runs without \"now\"" },
+    { "POST", "/api/v1/queue/hold", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_queue_hold,
+      "Begins no more runs; the one under way goes on" },
+    { "POST", "/api/v1/queue/release", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_queue_release,
+      "Lets a queue that was held go on" },
+    { "GET", "/api/v1/queue/{id}", ROLE_VIEWER, 0, NULL, api_queue_entry, "One entry with its campaign" },
+    { "POST", "/api/v1/queue/{id}/edit", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_queue_edit,
+      "Changes an entry that waits" },
+    { "POST", "/api/v1/queue/{id}/move", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_queue_move,
+      "Moves an entry to a place" },
+    { "POST", "/api/v1/queue/{id}/remove", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL,
+      api_queue_remove, "Removes an entry that waits" },
+    { "POST", "/api/v1/pause", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_pause,
       "Pauses the run between points, with the outputs off if asked" },
-    { "POST", "/api/v1/resume", ROLE_OPERATOR, ROUTE_COMMAND, NULL, api_resume,
+    { "POST", "/api/v1/resume", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_resume,
       "Goes on with a run that is paused, held or interrupted" },
     { "POST", "/api/v1/stop", ROLE_OPERATOR, ROUTE_QUICK | ROUTE_COMMAND, NULL, api_stop,
       "Ends the run after this point" },
@@ -49,7 +65,7 @@ static const struct web_route routes[] = {
     /* Whoever may look may switch everything off: the chip survives. */
     { "POST", "/api/v1/estop", ROLE_VIEWER, ROUTE_QUICK | ROUTE_COMMAND, NULL, api_estop,
       "Outputs off first" },
-    { "POST", "/api/v1/clear", ROLE_OPERATOR, ROUTE_COMMAND, NULL, api_clear,
+    { "POST", "/api/v1/clear", ROLE_OPERATOR, ROUTE_KEYABLE | ROUTE_COMMAND, NULL, api_clear,
       "Ends a latched emergency stop or trip" },
     { "GET", "/api/v1/audit", ROLE_ADMIN, 0, NAMES("user", "from", "to", "before", "limit"), api_audit,
       "Commands with who gave them and what came of it, newest first" },
@@ -239,11 +255,13 @@ bool router_authorize(struct web_call *call)
     return false;
 }
 
-/* The key names one start: letters, digits and -._: only, because it is stored and logged. */
+/* The key names one request: letters, digits and -._: only, because it is stored and logged. */
 static bool check_key(struct web_call *call)
 {
     const char *key = request_header(call->request, "Idempotency-Key");
 
+    if (key == NULL && (call->route->flags & ROUTE_KEYED) == 0)
+        return true;
     if (key == NULL) {
         reply_problem(call->reply, 428, "invalid",
                       "this request starts something and needs an Idempotency-Key header", NULL,
@@ -260,14 +278,72 @@ static bool check_key(struct web_call *call)
     return ok;
 }
 
-void router_run(struct web_call *call)
+/* What is asked, whoever asks it. */
+static void hash_request(const struct web_request *request, uint8_t out[SHA256_BYTES])
+{
+    struct sha256_ctx hash;
+
+    sha256_init(&hash);
+    sha256_update(&hash, request->target, strlen(request->target) + 1);
+    sha256_update(&hash, request->body, request->body_length);
+    sha256_final(&hash, out);
+}
+
+/* The answer that the key stands for already; false when the request is a new one. */
+static bool answer_again(struct web_call *call, const struct command_key *key)
+{
+    struct command_answer answer = { 0 };
+    struct error err = { 0 };
+
+    int code = call->command->recall(call->command->context, key, &answer, &err);
+    if (code == 1) {
+        reply_text(call->reply, answer.status, "application/json", answer.body);
+        snprintf(call->reply->location, sizeof call->reply->location, "%s", answer.location);
+    } else if (code == ERR_CONFLICT) {
+        reply_error(call->reply, &err);
+    }
+    return code == 1 || code == ERR_CONFLICT; /* a store that cannot be asked will be complained about */
+}
+
+static void run_handler(struct web_call *call)
 {
     struct error err = { 0 };
 
-    if ((call->route->flags & ROUTE_KEYED) != 0 && !check_key(call))
-        return;
     if (call->route->handler(call, &err) != 0)
         reply_error(call->reply, &err);
+}
+
+/* With a key the answer is kept, when what was asked for has been done. */
+static void run_keyed(struct web_call *call, const char *text)
+{
+    struct command_key key = { .text = text };
+
+    hash_request(call->request, key.request);
+    if (answer_again(call, &key))
+        return;
+    call->key = &key;
+    run_handler(call);
+    call->key = NULL;
+    struct web_reply *reply = call->reply;
+    if (reply->status < 200 || reply->status > 299 || reply->body == NULL)
+        return;
+    struct command_answer answer = { .status = reply->status, .body = reply->body };
+    snprintf(answer.location, sizeof answer.location, "%s", reply->location);
+    /* It has been done all the same; a repetition will then be done again, as without a key. */
+    (void)call->command->remember(call->command->context, &key, &answer, NULL);
+}
+
+void router_run(struct web_call *call)
+{
+    bool keyed = (call->route->flags & (ROUTE_KEYED | ROUTE_KEYABLE)) != 0;
+    const char *key = keyed ? request_header(call->request, "Idempotency-Key") : NULL;
+
+    if (keyed && !check_key(call))
+        return;
+    if (key != NULL && call->command != NULL && call->command->recall != NULL)
+        run_keyed(call, key);
+    else
+        run_handler(call);
 }
 
 bool call_parameter(const struct web_call *call, const char *name, char out[WEB_VALUE_MAX])

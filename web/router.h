@@ -16,11 +16,12 @@
 struct query; /* db/query.h */
 
 enum route_flag {
-    ROUTE_QUICK = 1 << 0,  /* answers from a snapshot or a queue: runs on the HTTP thread, never waits */
-    ROUTE_STREAM = 1 << 1, /* the event stream: served by http.c itself, has no handler */
-    ROUTE_CACHED = 1 << 2, /* the same answer serves everybody until an event or a POST */
-    ROUTE_KEYED = 1 << 3,  /* needs an Idempotency-Key */
-    ROUTE_COMMAND = 1 << 4 /* does something: goes into the audit log */
+    ROUTE_QUICK = 1 << 0,   /* answers from a snapshot or a queue: runs on the HTTP thread, never waits */
+    ROUTE_STREAM = 1 << 1,  /* the event stream: served by http.c itself, has no handler */
+    ROUTE_CACHED = 1 << 2,  /* the same answer serves everybody until an event or a POST */
+    ROUTE_KEYED = 1 << 3,   /* needs an Idempotency-Key */
+    ROUTE_COMMAND = 1 << 4, /* does something: goes into the audit log */
+    ROUTE_KEYABLE = 1 << 5  /* takes an Idempotency-Key */
 };
 
 struct web_call;
@@ -54,6 +55,7 @@ struct web_call {
     const char *site;                    /* "http://127.0.0.1:8080", or NULL without TCP */
     const struct web_counters *counters; /* or NULL */
     char id[WEB_SEGMENT_MAX];            /* the decoded {id} of the pattern */
+    const struct command_key *key;       /* of a request that came with one, new so far; else NULL */
     struct web_reply *reply;
 };
 
@@ -104,7 +106,15 @@ int api_chips(struct web_call *call, struct error *err);             /* api_benc
 int api_campaigns(struct web_call *call, struct error *err);         /* api_campaigns.c */
 int api_campaign_check(struct web_call *call, struct error *err);    /* api_campaigns.c */
 int api_campaign_plan(struct web_call *call, struct error *err);     /* api_campaigns.c */
-int api_run_start(struct web_call *call, struct error *err);         /* api_control.c */
+int api_run_start(struct web_call *call, struct error *err);         /* api_queue.c */
+int api_queue(struct web_call *call, struct error *err);             /* api_queue.c */
+int api_queue_add(struct web_call *call, struct error *err);         /* api_queue.c */
+int api_queue_entry(struct web_call *call, struct error *err);       /* api_queue.c */
+int api_queue_edit(struct web_call *call, struct error *err);        /* api_queue.c */
+int api_queue_move(struct web_call *call, struct error *err);        /* api_queue.c */
+int api_queue_remove(struct web_call *call, struct error *err);      /* api_queue.c */
+int api_queue_hold(struct web_call *call, struct error *err);        /* api_queue.c */
+int api_queue_release(struct web_call *call, struct error *err);     /* api_queue.c */
 int api_pause(struct web_call *call, struct error *err);             /* api_pause.c */
 int api_resume(struct web_call *call, struct error *err);            /* api_pause.c */
 int api_stop(struct web_call *call, struct error *err);              /* api_control.c */

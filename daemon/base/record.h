@@ -73,6 +73,10 @@ struct record_run {
     uint64_t seed;
     bool clock_virtual, simulated;
     int64_t time_ns, wall_ns;
+    int64_t queued_wall_ns, validating_wall_ns; /* since when it was; 0: never */
+    const char *notes;                          /* NULL: "" */
+    double budget_s;                            /* bench time that it may take; 0: any */
+    bool invalid;                               /* it gets no further than "validating" */
 };
 
 /* The chip in the socket has said who it is: from now on the run is about this one. */

@@ -11,7 +11,7 @@
 
 #include "daemon/base/json.h"
 
-enum args_kind { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_BACKEND, KIND_ROLE };
+enum args_kind { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_INTEGER, KIND_BACKEND, KIND_ROLE };
 
 struct args_row {
     const char *name, *value; /* value: its name in the help, NULL for a flag */
@@ -56,6 +56,14 @@ static const struct args_row rows[] = {
       "recorded with the run" },
     { "--tags", "TEXT", ARGS_START, KIND_TEXT, offsetof(struct args, tags), "recorded with the run" },
     { "--note", "TEXT", ARGS_START, KIND_TEXT, offsetof(struct args, note), "recorded with the run" },
+    { "--priority", "N", ARGS_QUEUE, KIND_INTEGER, offsetof(struct args, priority),
+      "the higher begins first, -1000 to 1000 (default 0)" },
+    { "--not-before", "TIME", ARGS_QUEUE, KIND_TEXT, offsetof(struct args, not_before),
+      "22:00 (the next one) or 2026-01-31T22:00; \"\" takes it away" },
+    { "--until", "TIME", ARGS_QUEUE, KIND_TEXT, offsetof(struct args, until),
+      "by then the run has ended; points that do not fit are skipped" },
+    { "--now", NULL, ARGS_NOW, KIND_FLAG, offsetof(struct args, now),
+      "begin at once, or not at all when the bench is busy" },
     { "--real", NULL, ARGS_REAL, KIND_FLAG, offsetof(struct args, real),
       "real time (default: virtual, as fast as it computes)" },
     { "--die", "N", ARGS_SIM, KIND_NUMBER, offsetof(struct args, die),
@@ -119,6 +127,10 @@ static int check_value(const struct args_row *row, const char *text, struct erro
     if (row->kind == KIND_NUMBER &&
         (text[0] == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 15))
         return error_set(err, ERR_INVALID, "%s takes a whole number, not '%s'", row->name, text);
+    const char *digits = text[0] == '-' ? text + 1 : text;
+    if (row->kind == KIND_INTEGER &&
+        (digits[0] == '\0' || strspn(digits, "0123456789") != strlen(digits) || strlen(digits) > 6))
+        return error_set(err, ERR_INVALID, "%s takes an integer, not '%s'", row->name, text);
     if (row->kind == KIND_BACKEND && strcmp(text, "chip") != 0 && strcmp(text, "reference") != 0)
         return error_set(err, ERR_INVALID, "%s is chip or reference, not '%s'", row->name, text);
     if (row->kind == KIND_ROLE && strcmp(text, "viewer") != 0 && strcmp(text, "operator") != 0 &&

@@ -41,14 +41,16 @@ enum args_option {
     ARGS_SIM = 1 << 9, /* --die, --chip, --port */
     ARGS_ROLE = 1 << 10,
     ARGS_DAYS = 1 << 11,
+    ARGS_QUEUE = 1 << 13, /* --priority, --not-before, --until */
+    ARGS_NOW = 1 << 14,
     ARGS_AUDIT = 1 << 12 /* --user, --from, --to, --before, --limit */
 };
 
 struct args {
     const struct args_command *command;
-    bool json, once, real, csv, records, strict;
+    bool json, once, real, csv, records, strict, now;
     const char *socket, *url, *db, *bench, *seed, *backend, *operator_name, *tags, *note, *what, *output,
-        *die, *chip, *port, *role, *days, *user, *from, *to, *before, *limit;
+        *die, *chip, *port, *role, *days, *priority, *not_before, *until, *user, *from, *to, *before, *limit;
     const char *positional[ARGS_POSITIONAL_MAX];
     int positional_count;
 };

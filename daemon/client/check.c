@@ -23,7 +23,7 @@ static int ask_daemon(const struct args *args, bool plan, cJSON **ret, struct er
     struct strbuf body;
 
     bare.seed = bare.backend = NULL;
-    int rc = commands_start_body(&bare, &body, err);
+    int rc = commands_start_body(&bare, args->positional[0], false, &body, err);
     if (rc != 0)
         return rc;
     rc = source_remote(args, &remote, err);

@@ -39,8 +39,11 @@ const struct args_command client_commands[] = {
       ARGS_JSON | ARGS_WHERE | ARGS_DB | ARGS_BENCH | ARGS_ONCE | ARGS_START | ARGS_REAL | ARGS_STRICT |
           ARGS_SIM,
       "start, watch to the end, report; without a daemon on a simulated bench of its own", do_run },
-    { "start", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_START, "start a run on the daemon and return",
-      do_start },
+    { "start", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_START | ARGS_QUEUE | ARGS_NOW,
+      "queue a run on the daemon and return; it begins when the bench is free", do_start },
+    { "queue",
+      "[list] | add CAMPAIGN | move RUN PLACE | edit RUN [CAMPAIGN] | remove RUN | hold [REASON] | release",
+      0, 3, ARGS_JSON | ARGS_WHERE | ARGS_START | ARGS_QUEUE, "what waits for the bench", do_queue },
     { "watch", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_ONCE, "follow the run that is under way", do_watch },
     { "status", "", 0, 0, ARGS_JSON | ARGS_WHERE, "state of the bench", do_status },
     { "runs", "", 0, 0, ARGS_JSON | ARGS_WHERE | ARGS_DB, "runs of the store, newest first", do_runs },
@@ -88,29 +91,47 @@ static void add_text(struct strbuf *body, const char *key, const char *value)
     cJSON_Delete(text);
 }
 
-int commands_start_body(const struct args *args, struct strbuf *ret, struct error *err)
+static void add_members(const struct args *args, struct strbuf *body)
 {
-    struct strbuf body = { 0 };
-    cJSON *campaign;
-    char *text;
+    if (args->seed != NULL)
+        strbuf_add(body, ",\"seed\":%s", args->seed);
+    if (args->priority != NULL)
+        strbuf_add(body, ",\"priority\":%s", args->priority);
+    add_text(body, "backend", args->backend);
+    add_text(body, "operator", args->operator_name);
+    add_text(body, "tags", args->tags);
+    add_text(body, "note", args->note);
+    add_text(body, "not_before", args->not_before);
+    add_text(body, "until", args->until);
+}
 
-    int rc = json_load(args->positional[0], &campaign, err);
+int commands_start_body(const struct args *args, const char *path, bool now, struct strbuf *ret,
+                        struct error *err)
+{
+    struct strbuf members = { 0 }, body = { 0 };
+    cJSON *campaign = NULL;
+    char *text = NULL;
+
+    int rc = path != NULL ? json_load(path, &campaign, err) : 0;
     if (rc != 0)
         return rc;
-    text = json_print(campaign, false);
-    cJSON_Delete(campaign);
-    strbuf_add(&body, "{\"campaign\":");
-    if (text != NULL)
-        strbuf_bytes(&body, text, strlen(text));
-    if (args->seed != NULL)
-        strbuf_add(&body, ",\"seed\":%s", args->seed);
-    add_text(&body, "backend", args->backend);
-    add_text(&body, "operator", args->operator_name);
-    add_text(&body, "tags", args->tags);
-    add_text(&body, "note", args->note);
+    if (path != NULL) {
+        text = json_print(campaign, false);
+        cJSON_Delete(campaign);
+        strbuf_add(&members, ",\"campaign\":");
+        if (text != NULL)
+            strbuf_bytes(&members, text, strlen(text));
+    }
+    add_members(args, &members);
+    if (now)
+        strbuf_add(&members, ",\"now\":true");
+    strbuf_add(&body, "{");
+    if (members.length > 0)
+        strbuf_bytes(&body, members.text + 1, members.length - 1);
     strbuf_add(&body, "}");
-    bool complete = text != NULL && !body.failed;
+    bool complete = (path == NULL || text != NULL) && !members.failed && !body.failed;
     cJSON_free(text);
+    strbuf_free(&members);
     if (!complete) {
         strbuf_free(&body);
         return error_set(err, ERR_MEMORY, "no memory for the request");
@@ -119,14 +140,14 @@ int commands_start_body(const struct args *args, struct strbuf *ret, struct erro
     return 0;
 }
 
-int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
+int commands_start(struct remote *remote, const struct args *args, const char *path, bool now, cJSON **ret,
                    struct error *err)
 {
     struct strbuf body;
     char key[ULID_TEXT];
     cJSON *answer;
 
-    int rc = commands_start_body(args, &body, err);
+    int rc = commands_start_body(args, path, now, &body, err);
     if (rc != 0)
         return rc;
     text_ulid(key);
@@ -134,11 +155,10 @@ int commands_start(struct remote *remote, const struct args *args, char ret_ulid
     strbuf_free(&body);
     if (rc != 0)
         return rc;
-    const cJSON *run = cJSON_GetObjectItemCaseSensitive(answer, "run");
-    if (cJSON_IsString(run))
-        snprintf(ret_ulid, ULID_TEXT, "%s", run->valuestring);
-    else
-        rc = error_set(err, ERR_GARBAGE, "the daemon started a run but did not name it");
-    cJSON_Delete(answer);
-    return rc;
+    if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(answer, "run"))) {
+        cJSON_Delete(answer);
+        return error_set(err, ERR_GARBAGE, "the daemon queued a run but did not name it");
+    }
+    *ret = answer;
+    return 0;
 }

@@ -14,11 +14,12 @@ extern const struct args_command client_commands[];
 
 /* Prints "nightbench: message" and returns the exit code of the error. */
 int commands_fail(const struct error *err);
-/* Body of a start: {"campaign": <the file>, "seed": ...}; checked to be JSON. Caller frees with strbuf_free.
- */
-int commands_start_body(const struct args *args, struct strbuf *ret, struct error *err);
-/* A request that starts a run; ret_ulid[27]. */
-int commands_start(struct remote *remote, const struct args *args, char ret_ulid[ULID_TEXT],
+/* Body of a start: {"campaign": <the file, unless NULL>, "seed": ...}; checked to be JSON. Caller frees with
+ * strbuf_free. */
+int commands_start_body(const struct args *args, const char *path, bool now, struct strbuf *ret,
+                        struct error *err);
+/* A request that queues a run; *ret is its entry, with "run": caller deletes. */
+int commands_start(struct remote *remote, const struct args *args, const char *path, bool now, cJSON **ret,
                    struct error *err);
 
 /* Commands with a file of their own: check.c, instrument.c, run.c, control.c, read.c, audit.c, token.c. */
@@ -27,6 +28,7 @@ int do_plan(const struct args *args);
 int do_scan(const struct args *args);
 int do_instrument(const struct args *args);
 int do_start(const struct args *args);
+int do_queue(const struct args *args);
 int do_run(const struct args *args);
 int do_watch(const struct args *args);
 int do_pause(const struct args *args);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * control: the commands that steer a daemon: start, watch, pause, resume, stop, abort, estop.
+ * control: the commands that steer a daemon: watch, pause, resume, stop, abort, estop.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -140,28 +140,8 @@ int do_estop(const struct args *args)
     return post(args, "/api/v1/estop", "outputs off, by the daemon");
 }
 
-int do_start(const struct args *args)
-{
-    struct error err = { 0 };
-    struct remote *remote;
-    char ulid[ULID_TEXT];
-
-    int rc = source_remote(args, &remote, &err);
-    if (rc == 0) {
-        rc = commands_start(remote, args, ulid, &err);
-        remote_close(remote);
-    }
-    if (rc != 0) {
-        int code = commands_fail(&err);
-
-        return rc == ERR_INVALID || rc == ERR_RANGE ? EXIT_CAMPAIGN : code;
-    }
-    printf(args->json ? "{\"run\":\"%s\"}\n" : "%s\n", ulid);
-    return EXIT_OK;
-}
-
-int control_watch(const struct args *args, const volatile sig_atomic_t *stop, cJSON **ret_status,
-                  struct error *err)
+int control_watch(const struct args *args, const char *run, const volatile sig_atomic_t *stop,
+                  cJSON **ret_status, struct error *err)
 {
     struct remote *stream, *asking;
 
@@ -170,7 +150,7 @@ int control_watch(const struct args *args, const volatile sig_atomic_t *stop, cJ
         return rc;
     rc = source_remote(args, &asking, err);
     if (rc == 0) {
-        rc = watch_run(stream, asking, stop, args->json ? stderr : stdout, ret_status, err);
+        rc = watch_run(stream, asking, run, stop, args->json ? stderr : stdout, ret_status, err);
         remote_close(asking);
     }
     remote_close(stream);
@@ -184,7 +164,7 @@ int do_watch(const struct args *args)
 
     if (args->once)
         return do_status(args);
-    int rc = control_watch(args, control_interrupted(), &status, &err);
+    int rc = control_watch(args, "", control_interrupted(), &status, &err);
     if (rc == WATCH_INTERRUPTED) {
         puts("no longer watching; the run goes on");
         return EXIT_OK;

@@ -19,7 +19,7 @@ int control_keeper_path(const struct args *args, char *out, size_t size, struct 
 /* Installs the handler of SIGINT and SIGTERM; the word becomes 1. */
 const volatile sig_atomic_t *control_interrupted(void);
 /* watch_run on the daemon that args name; progress goes to stderr with --json. */
-int control_watch(const struct args *args, const volatile sig_atomic_t *stop, cJSON **ret_status,
-                  struct error *err);
+int control_watch(const struct args *args, const char *run, const volatile sig_atomic_t *stop,
+                  cJSON **ret_status, struct error *err);
 
 #endif

@@ -52,7 +52,7 @@ static bool daemon_answers(const struct args *args)
 }
 
 /* Asks for the end of the run and waits for it: outputs go down in order. */
-static int abort_run(const struct args *args, cJSON **ret_status, struct error *err)
+static int abort_run(const struct args *args, const char *ulid, cJSON **ret_status, struct error *err)
 {
     static const volatile sig_atomic_t never = 0;
     struct remote *remote;
@@ -68,7 +68,7 @@ static int abort_run(const struct args *args, cJSON **ret_status, struct error *
     remote_close(remote);
     if (rc != 0 && rc != ERR_CONFLICT) /* conflict: it has ended by itself meanwhile */
         return rc;
-    return control_watch(args, &never, ret_status, err);
+    return control_watch(args, ulid, &never, ret_status, err);
 }
 
 static int report(const struct args *args, const char *ulid, struct error *err)
@@ -104,13 +104,15 @@ static int run_there(const struct args *args, const volatile sig_atomic_t *stop)
     struct error err = { 0 };
     struct remote *remote;
     char ulid[ULID_TEXT];
-    cJSON *status = NULL;
+    cJSON *status = NULL, *entry = NULL;
 
     int rc = source_remote(args, &remote, &err);
     if (rc == 0) {
-        rc = commands_start(remote, args, ulid, &err);
+        rc = commands_start(remote, args, args->positional[0], true, &entry, &err);
         remote_close(remote);
     }
+    snprintf(ulid, sizeof ulid, "%s", show_text(entry, "run"));
+    cJSON_Delete(entry);
     /* The refusal names the first mistake; the check shows them all. */
     if (rc == ERR_INVALID && do_check(args) == EXIT_CAMPAIGN)
         return EXIT_CAMPAIGN;
@@ -121,9 +123,9 @@ static int run_there(const struct args *args, const volatile sig_atomic_t *stop)
     }
     if (!args->json)
         printf("run %s\n", ulid);
-    rc = control_watch(args, stop, &status, &err);
+    rc = control_watch(args, ulid, stop, &status, &err);
     if (rc == WATCH_INTERRUPTED)
-        rc = abort_run(args, &status, &err);
+        rc = abort_run(args, ulid, &status, &err);
     cJSON_Delete(status);
     if (rc != 0)
         return commands_fail(&err);

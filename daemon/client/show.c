@@ -78,6 +78,11 @@ void show_status(const cJSON *status, FILE *out)
                 duration_text(show_number(progress, "eta_s"), left));
     if (strcmp(show_text(status, "message"), "-") != 0)
         fprintf(out, "message   %s\n", show_text(status, "message"));
+    const cJSON *queue = cJSON_GetObjectItemCaseSensitive(status, "queue");
+    if (show_number(queue, "waiting") > 0)
+        fprintf(out, "queue     %.0f waiting\n", show_number(queue, "waiting"));
+    if (strcmp(show_text(queue, "reason"), "-") != 0)
+        fprintf(out, "queue     held: %s\n", show_text(queue, "reason"));
     const cJSON *store = cJSON_GetObjectItemCaseSensitive(status, "store");
     if (store != NULL && strcmp(show_text(store, "condition"), "fine") != 0)
         fprintf(out, "store     %s: %s\n", show_text(store, "condition"), show_text(store, "text"));

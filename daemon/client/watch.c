@@ -21,6 +21,7 @@ struct watch {
     const volatile sig_atomic_t *interrupted;
     bool terminal, line_shown;
     uint64_t last_id;
+    char run[40];      /* that is followed; "" until it is known */
     char step[80];     /* last one announced */
     char row[ROW_MAX]; /* last one printed */
     cJSON *status;
@@ -117,7 +118,7 @@ static void draw(struct watch *watch, const cJSON *progress)
     fflush(watch->out);
 }
 
-/* Asks for the status; ENDED when no run is under way. */
+/* Asks for the status; ENDED when the run is not under way (any more). */
 static int look(struct watch *watch)
 {
     cJSON *status;
@@ -127,7 +128,31 @@ static int look(struct watch *watch)
         return rc;
     cJSON_Delete(watch->status);
     watch->status = status;
-    return show_true(status, "busy") ? 0 : ENDED;
+    if (watch->run[0] == '\0')
+        snprintf(watch->run, sizeof watch->run, "%s", show_text(status, "run"));
+    return show_true(status, "busy") && strcmp(show_text(status, "run"), watch->run) == 0 ? 0 : ENDED;
+}
+
+/* The next of the queue may have begun since: the store knows how the one that was followed has ended. */
+static int look_back(struct watch *watch)
+{
+    static const char *const members[] = { "state", "message", "code", "campaign" };
+    char path[80];
+    cJSON *run;
+
+    if (strcmp(show_text(watch->status, "run"), watch->run) == 0)
+        return 0;
+    snprintf(path, sizeof path, "/api/v1/runs/%s", watch->run);
+    int rc = remote_get_json(watch->asking, path, &run, &watch->error);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        cJSON_ReplaceItemInObjectCaseSensitive(watch->status, members[i],
+                                               cJSON_CreateString(show_text(run, members[i])));
+    cJSON_ReplaceItemInObjectCaseSensitive(watch->status, "run", cJSON_CreateString(watch->run));
+    cJSON_ReplaceItemInObjectCaseSensitive(watch->status, "busy", cJSON_CreateFalse());
+    cJSON_Delete(run);
+    return 0;
 }
 
 static int on_event(void *context, const struct sse_event *event)
@@ -144,6 +169,10 @@ static int on_event(void *context, const struct sse_event *event)
     if (json_parse(event->data, strlen(event->data), &data, NULL) != 0)
         return 0; /* "truncated", or a kind of a later daemon */
     bool end = show_true(data, "end");
+    if (strcmp(show_text(data, "run"), watch->run) != 0) {
+        cJSON_Delete(data);
+        return 0;
+    }
     if (!end && cJSON_GetObjectItemCaseSensitive(data, "steps") != NULL)
         draw(watch, data);
     cJSON_Delete(data);
@@ -157,12 +186,13 @@ static int on_tick(void *context)
     return *watch->interrupted ? WATCH_INTERRUPTED : look(watch);
 }
 
-int watch_run(struct remote *remote, struct remote *asking, const volatile sig_atomic_t *interrupted,
-              FILE *out, cJSON **ret_status, struct error *err)
+int watch_run(struct remote *remote, struct remote *asking, const char *run,
+              const volatile sig_atomic_t *interrupted, FILE *out, cJSON **ret_status, struct error *err)
 {
     struct watch watch = { .remote = remote, .asking = asking, .out = out, .interrupted = interrupted };
     int rc = 0;
 
+    snprintf(watch.run, sizeof watch.run, "%s", run);
     watch.terminal = isatty(fileno(out)) == 1;
     for (int tries = 0; tries < RETRIES; tries++) {
         rc = look(&watch);
@@ -176,6 +206,8 @@ int watch_run(struct remote *remote, struct remote *asking, const volatile sig_a
         sleep(1);
     }
     clear_line(&watch);
+    if (rc == ENDED)
+        rc = look_back(&watch) == 0 ? ENDED : watch.error.code;
     if (rc == ENDED) {
         *ret_status = watch.status;
         return 0;

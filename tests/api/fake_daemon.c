@@ -30,7 +30,11 @@ struct fake {
     bool busy, stop, paused;
     int done, starts, point_ms;
     char state[24], ulid[ULID_TEXT];
-    char key[KEYS][80], key_ulid[KEYS][ULID_TEXT];
+    int keys;
+    struct command_key key[KEYS];
+    struct command_answer answer[KEYS]; /* texts owned */
+    char held[64];                      /* why the queue is held; "": it is not */
+    bool waits;                         /* one entry */
     pthread_t runner;
     bool runner_made;
 };
@@ -179,37 +183,182 @@ static void *run_main(void *context)
     return NULL;
 }
 
-static int fake_start(void *context, const struct command_start *start, char ret_ulid[ULID_TEXT],
-                      struct error *err)
+static cJSON *fake_entry(const char *ulid, int place, const char *state)
+{
+    cJSON *entry = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(entry, "run", ulid);
+    cJSON_AddStringToObject(entry, "campaign", "fake");
+    json_add_number(entry, "place", place);
+    json_add_number(entry, "priority", 0);
+    cJSON_AddStringToObject(entry, "backend", "chip");
+    cJSON_AddStringToObject(entry, "seed", "0");
+    cJSON_AddStringToObject(entry, "operator", "");
+    cJSON_AddStringToObject(entry, "tags", "");
+    cJSON_AddStringToObject(entry, "note", "");
+    json_add_number(entry, "duration_s", 2.5);
+    cJSON_AddStringToObject(entry, "added", "2026-01-31T18:00:00.123Z");
+    cJSON_AddNullToObject(entry, "not_before");
+    cJSON_AddNullToObject(entry, "until");
+    cJSON_AddNullToObject(entry, "expected_start");
+    if (state != NULL) {
+        cJSON_AddStringToObject(entry, "state", state);
+        cJSON_AddStringToObject(entry, "waits", "");
+    }
+    return entry;
+}
+
+/* One run at a time; a second one waits, but is never begun. A campaign is valid here when it has a name. */
+static int fake_start(void *context, const struct command_start *start, cJSON **ret,
+                      struct json_problems *problems, struct error *err)
+{
+    struct fake *fake = context;
+    char ulid[ULID_TEXT];
+
+    if (start->campaign_json != NULL && strstr(start->campaign_json, "\"name\"") == NULL) {
+        struct json_at at = { .problems = problems, .pointer = "/campaign/name" };
+        json_problem(&at, "add it", "is missing");
+    }
+    if (problems->count > 0)
+        return json_problems_error(problems, "request", err);
+    pthread_mutex_lock(&fake->lock);
+    bool busy = fake->busy;
+    int rc = busy && start->now ? error_set(err, ERR_CONFLICT, "run %s is under way", fake->ulid) : 0;
+    text_ulid(ulid);
+    if (rc == 0 && busy)
+        fake->waits = true;
+    if (rc == 0 && !busy) {
+        if (fake->runner_made)
+            pthread_join(fake->runner, NULL);
+        memcpy(fake->ulid, ulid, sizeof ulid);
+        fake->busy = true;
+        fake->stop = fake->paused = false;
+        fake->done = 0;
+        fake->starts++;
+        snprintf(fake->state, sizeof fake->state, "running");
+        fake->runner_made = pthread_create(&fake->runner, NULL, run_main, fake) == 0;
+    }
+    pthread_mutex_unlock(&fake->lock);
+    if (rc == 0)
+        *ret = fake_entry(ulid, busy, busy ? "queued" : "started");
+    return rc;
+}
+
+static int fake_queue(void *context, cJSON **ret, struct error *err)
+{
+    struct fake *fake = context;
+    cJSON *root = cJSON_CreateObject();
+
+    (void)err;
+    pthread_mutex_lock(&fake->lock);
+    if (fake->held[0] != '\0') {
+        cJSON *held = cJSON_AddObjectToObject(root, "held");
+        cJSON_AddStringToObject(held, "reason", fake->held);
+        cJSON_AddNullToObject(held, "since");
+    } else {
+        cJSON_AddNullToObject(root, "held");
+    }
+    cJSON *entries = cJSON_AddArrayToObject(root, "entries");
+    if (fake->waits)
+        cJSON_AddItemToArray(entries, fake_entry("01HX00000000000000000000QA", 1, NULL));
+    pthread_mutex_unlock(&fake->lock);
+    *ret = root;
+    return 0;
+}
+
+static int fake_queue_entry(void *context, const char *run, cJSON **ret, struct error *err)
+{
+    (void)context;
+    if (strcmp(run, "none") == 0)
+        return error_set(err, ERR_NOT_FOUND, "none does not wait in the queue");
+    *ret = fake_entry("01HX00000000000000000000QA", 1, "queued");
+    cJSON_AddObjectToObject(*ret, "document");
+    return 0;
+}
+
+static int fake_queue_edit(void *context, const char *run, const struct command_start *changes, cJSON **ret,
+                           struct json_problems *problems, struct error *err)
+{
+    (void)context, (void)run, (void)changes;
+    if (problems->count > 0)
+        return json_problems_error(problems, "request", err);
+    *ret = fake_entry("01HX00000000000000000000QA", 1, "queued");
+    return 0;
+}
+
+static int fake_queue_move(void *context, const char *run, int place, cJSON **ret, struct error *err)
+{
+    (void)context, (void)run, (void)err;
+    *ret = fake_entry("01HX00000000000000000000QA", place, "queued");
+    return 0;
+}
+
+static int fake_queue_remove(void *context, const char *run, cJSON **ret, struct error *err)
+{
+    (void)context, (void)run, (void)err;
+    *ret = fake_entry("01HX00000000000000000000QA", 0, "removed");
+    return 0;
+}
+
+static int fake_queue_hold(void *context, const char *who, const char *reason, cJSON **ret, struct error *err)
+{
+    struct fake *fake = context;
+
+    pthread_mutex_lock(&fake->lock);
+    snprintf(fake->held, sizeof fake->held, "%.20s: %.40s", who, reason);
+    pthread_mutex_unlock(&fake->lock);
+    return fake_queue(context, ret, err);
+}
+
+static int fake_queue_release(void *context, const char *who, cJSON **ret, struct error *err)
+{
+    struct fake *fake = context;
+
+    (void)who;
+    pthread_mutex_lock(&fake->lock);
+    fake->held[0] = '\0';
+    pthread_mutex_unlock(&fake->lock);
+    return fake_queue(context, ret, err);
+}
+
+static int fake_recall(void *context, const struct command_key *key, struct command_answer *ret,
+                       struct error *err)
 {
     struct fake *fake = context;
     int rc = 0;
 
     pthread_mutex_lock(&fake->lock);
-    for (int i = 0; i < KEYS; i++) {
-        if (strcmp(fake->key[i], start->idempotency_key) == 0) {
-            memcpy(ret_ulid, fake->key_ulid[i], ULID_TEXT);
-            goto out;
+    for (int i = 0; i < fake->keys && i < KEYS && rc == 0; i++) {
+        if (strcmp(fake->key[i].text, key->text) != 0)
+            continue;
+        rc = 1;
+        *ret = fake->answer[i];
+        ret->body = strdup(ret->body);
+        if (memcmp(fake->key[i].request, key->request, sizeof key->request) != 0) {
+            free(ret->body);
+            rc = error_set(err, ERR_CONFLICT, "this Idempotency-Key has come with another request");
         }
     }
-    if (fake->busy) {
-        rc = error_set(err, ERR_CONFLICT, "run %s is under way", fake->ulid);
-        goto out;
-    }
-    if (fake->runner_made)
-        pthread_join(fake->runner, NULL);
-    text_ulid(fake->ulid);
-    snprintf(fake->key[fake->starts % KEYS], sizeof fake->key[0], "%s", start->idempotency_key);
-    memcpy(fake->key_ulid[fake->starts++ % KEYS], fake->ulid, ULID_TEXT);
-    fake->busy = true;
-    fake->stop = fake->paused = false;
-    fake->done = 0;
-    snprintf(fake->state, sizeof fake->state, "running");
-    fake->runner_made = pthread_create(&fake->runner, NULL, run_main, fake) == 0;
-    memcpy(ret_ulid, fake->ulid, ULID_TEXT);
-out:
     pthread_mutex_unlock(&fake->lock);
     return rc;
+}
+
+static int fake_remember(void *context, const struct command_key *key, const struct command_answer *answer,
+                         struct error *err)
+{
+    struct fake *fake = context;
+
+    (void)err;
+    pthread_mutex_lock(&fake->lock);
+    int slot = fake->keys++ % KEYS;
+    free((void *)(uintptr_t)fake->key[slot].text);
+    free(fake->answer[slot].body);
+    fake->key[slot] = *key;
+    fake->key[slot].text = strdup(key->text);
+    fake->answer[slot] = *answer;
+    fake->answer[slot].body = strdup(answer->body);
+    pthread_mutex_unlock(&fake->lock);
+    return 0;
 }
 
 static int fake_stop(void *context, struct error *err)
@@ -533,6 +682,15 @@ int main(int argc, char **argv)
                                .check = fake_check,
                                .plan = fake_plan,
                                .start = fake_start,
+                               .queue = fake_queue,
+                               .queue_entry = fake_queue_entry,
+                               .queue_edit = fake_queue_edit,
+                               .queue_move = fake_queue_move,
+                               .queue_remove = fake_queue_remove,
+                               .queue_hold = fake_queue_hold,
+                               .queue_release = fake_queue_release,
+                               .recall = fake_recall,
+                               .remember = fake_remember,
                                .pause = fake_pause,
                                .resume = fake_resume,
                                .stop = fake_stop,
@@ -577,6 +735,10 @@ int main(int argc, char **argv)
     web_close(web);
     auth_close(options.auth);
     events_close(fake->events);
+    for (int i = 0; i < KEYS; i++) {
+        free((void *)(uintptr_t)fake->key[i].text);
+        free(fake->answer[i].body);
+    }
     free(fake);
     return 0;
 }

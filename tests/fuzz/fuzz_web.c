@@ -37,16 +37,67 @@ static int explain(void *context, const char *path, const char *text, cJSON **re
     check_campaign(path, text);
     return give(context, ret, err);
 }
-static int start(void *context, const struct command_start *what, char ret_ulid[ULID_TEXT], struct error *err)
+static void check_start(const struct command_start *what)
+{
+    FUZZ_CHECK(what->backend == NULL || strcmp(what->backend, "chip") == 0 ||
+               strcmp(what->backend, "reference") == 0);
+    FUZZ_CHECK(what->priority == NULL || (*what->priority >= -1000 && *what->priority <= 1000));
+}
+static int start(void *context, const struct command_start *what, cJSON **ret, struct json_problems *problems,
+                 struct error *err)
+{
+    check_campaign(what->campaign_path, what->campaign_json);
+    check_start(what);
+    FUZZ_CHECK(what->key != NULL && what->key->text[0] != '\0');
+    FUZZ_CHECK(strlen(what->key->text) <= WEB_KEY_MAX);
+    if (problems->count > 0)
+        return json_problems_error(problems, "request", err);
+    give(context, ret, err);
+    cJSON_AddStringToObject(*ret, "run", SMALL_STORE_ULID);
+    return 0;
+}
+static int edit(void *context, const char *run, const struct command_start *what, cJSON **ret,
+                struct json_problems *problems, struct error *err)
+{
+    FUZZ_CHECK(run[0] != '\0');
+    check_start(what);
+    return problems->count > 0 ? json_problems_error(problems, "request", err) : give(context, ret, err);
+}
+static int entry(void *context, const char *run, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(run[0] != '\0');
+    return give(context, ret, err);
+}
+static int move(void *context, const char *run, int place, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(place >= 1);
+    return entry(context, run, ret, err);
+}
+static int hold(void *context, const char *who, const char *reason, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(who != NULL && strlen(reason) <= 200);
+    return give(context, ret, err);
+}
+static int release(void *context, const char *who, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(who != NULL);
+    return give(context, ret, err);
+}
+static int recall(void *context, const struct command_key *key, struct command_answer *ret, struct error *err)
+{
+    (void)context;
+    (void)ret;
+    (void)err;
+    FUZZ_CHECK(key->text[0] != '\0' && strlen(key->text) <= WEB_KEY_MAX);
+    return 0;
+}
+static int remember(void *context, const struct command_key *key, const struct command_answer *answer,
+                    struct error *err)
 {
     (void)context;
     (void)err;
-    check_campaign(what->campaign_path, what->campaign_json);
-    FUZZ_CHECK(what->idempotency_key != NULL && what->idempotency_key[0] != '\0');
-    FUZZ_CHECK(strlen(what->idempotency_key) <= WEB_KEY_MAX);
-    FUZZ_CHECK(what->backend == NULL || strcmp(what->backend, "chip") == 0 ||
-               strcmp(what->backend, "reference") == 0);
-    snprintf(ret_ulid, ULID_TEXT, "%s", SMALL_STORE_ULID);
+    FUZZ_CHECK(key->text[0] != '\0' && answer->status < 300 && answer->body != NULL);
+    fuzz_check_json(answer->body);
     return 0;
 }
 static int obey(void *context, struct error *err)
@@ -73,6 +124,15 @@ static const struct command agreeable = {
     .check = explain,
     .plan = explain,
     .start = start,
+    .queue = give,
+    .queue_entry = entry,
+    .queue_edit = edit,
+    .queue_move = move,
+    .queue_remove = entry,
+    .queue_hold = hold,
+    .queue_release = release,
+    .recall = recall,
+    .remember = remember,
     .stop = obey,
     .abort = obey,
     .estop = stop_now,

@@ -200,7 +200,7 @@ static void test_document(void **state)
         assert_int_equal(count_parameters(operation, "query"), names);
         assert_int_equal(count_parameters(operation, "path"), strchr(table[i].pattern, '{') != NULL);
         assert_int_equal(has_parameter(operation, "header", "Idempotency-Key"),
-                         (table[i].flags & ROUTE_KEYED) != 0);
+                         (table[i].flags & (ROUTE_KEYED | ROUTE_KEYABLE)) != 0);
         assert_true((table[i].handler != NULL) == ((table[i].flags & ROUTE_STREAM) == 0));
     }
     cJSON_ArrayForEach(path, paths) documented += (size_t)cJSON_GetArraySize(path);
