@@ -126,7 +126,8 @@ static void check_placeholders(const struct json_at *at, const struct command_ru
                          : rule->takes_value   ? "{ch} or {v}"
                          : rule->takes_channel ? "{ch}"
                                                : "none",
-                         "placeholder %.8s is not allowed here", open);
+                         "placeholder %.*s is not allowed here",
+                         (int)strcspn(open, "} ,") + (open[strcspn(open, "} ,")] == '}'), open);
     }
     if (rule->takes_value && !has_value)
         json_problem(at, "{v}", "'%s' sets a value but has no {v}", rule->name);
@@ -196,6 +197,9 @@ static void read_commands(const struct json_at *root, struct dialect *d)
             check_command(&at, rule, text);
         else if (missing && (rule->vital & BIT(d->class)))
             json_problem(&absent, "", "a %s cannot do without '%s'", class_name(d->class), rule->name);
+        else if (!missing && (rule->vital & BIT(d->class)))
+            json_problem(&commands, "", "'%s' is missing: a %s cannot do without it", rule->name,
+                         class_name(d->class));
         else if (!missing && (rule->classes & BIT(d->class)))
             json_problem(&commands, "", "'%s' is missing: give it or list it in \"absent\"", rule->name);
         snprintf(d->command[i], sizeof d->command[i], "%s", text);

@@ -426,6 +426,8 @@ static int scpi_resync(void *state, struct error *err)
     struct scpi *s = state;
     double timeout_s = s->talk.dialect->timeout_s;
     const char *clear = s->talk.dialect->command[DIALECT_CLEAR];
+    const char *identify = s->talk.dialect->command[DIALECT_IDENTIFY];
+    int64_t start_ns = clock_now(s->talk.link.env->clock);
     int code = scpi_link_send(&s->talk.link, clear, timeout_s, err);
     if (!code)
         code = scpi_link_send(&s->talk.link, clear, timeout_s, err);
@@ -433,13 +435,16 @@ static int scpi_resync(void *state, struct error *err)
         code = transport_drain(s->talk.link.transport, s->talk.link.env,
                                (int64_t)(s->talk.dialect->resync_quiet_s * 1e9), err);
     if (!code)
-        code = scpi_link_send(&s->talk.link, s->talk.dialect->command[DIALECT_IDENTIFY], timeout_s, err);
+        code = scpi_link_send(&s->talk.link, identify, timeout_s, err);
     for (int i = 0; i < RESYNC_ANSWERS_MAX && !code; i++) {
         code = scpi_link_receive(&s->talk.link, timeout_s, err);
         if (!code && strcmp(s->talk.link.answer, s->identity) == 0)
             return 0;
     }
-    return code ? code : error_set(err, ERR_GARBAGE, "no identity within %d answers", RESYNC_ANSWERS_MAX);
+    if (!code)
+        code = error_set(err, ERR_GARBAGE, "no identity within %d answers", RESYNC_ANSWERS_MAX);
+    error_at(err, s->config->name, identify, clock_now(s->talk.link.env->clock) - start_ns);
+    return code;
 }
 
 static void scpi_close(void *state)

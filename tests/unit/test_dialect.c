@@ -84,13 +84,13 @@ static bool told(const char *pointer, const char *reason)
     return false;
 }
 
-/* Replaces `from` in the E36312A's file and loads the result; returns the code. */
-static int load_changed(const char *const *changes)
+/* Replaces pairs of texts in a file and loads the result; returns the code. */
+static int load_changed_file(const char *name, const char *const *changes)
 {
-    char *text = NULL;
+    char *text = NULL, from[96];
     size_t n;
-    assert_int_equal(text_read_file("configs/instruments/keysight-e36312a.json", 1 << 20, &text, &n, NULL),
-                     0);
+    snprintf(from, sizeof from, "configs/instruments/%s.json", name);
+    assert_int_equal(text_read_file(from, 1 << 20, &text, &n, NULL), 0);
     for (int i = 0; changes[i]; i += 2) {
         char *at = strstr(text, changes[i]);
         assert_non_null(at);
@@ -111,6 +111,11 @@ static int load_changed(const char *const *changes)
     unlink(path);
     free(text);
     return code;
+}
+
+static int load_changed(const char *const *changes)
+{
+    return load_changed_file("keysight-e36312a", changes);
 }
 
 static void all_mistakes_at_once(void **state)
@@ -143,7 +148,7 @@ static void all_mistakes_at_once(void **state)
     assert_true(told("/commands/measure_voltage", "no '?'"));
     assert_true(told("/channels/0/voltage", "above max"));
     assert_true(told("/commands", "'get_ovp' is missing"));
-    assert_true(told("/commands", "'set_limit' is missing"));
+    assert_true(told("/commands", "'set_limit' is missing: a psu cannot do without"));
     assert_true(told("/channels/1", "described twice"));
     assert_true(told("/calibration_due", "no date"));
 }
@@ -169,6 +174,72 @@ static void answers_are_checked(void **state)
     assert_true(told("/answers/set_limit", "brings no number"));
     assert_true(told("/answers/identify", "brings no number"));
     assert_true(told("/answers/get_limt", ""));
+}
+
+static void chambers_are_checked(void **state)
+{
+    (void)state;
+    const char *const espec[] = { "{ \"OFF\": 0, \"STANDBY\": 0, \"CONSTANT\": 1, \"RUN\": 1 }",
+                                  "{}",
+                                  "\"measure_temperature\": \"TEMP?\",",
+                                  "",
+                                  "\"get_ramp\", ",
+                                  "",
+                                  "\"terminator\": \"crlf\"",
+                                  "\"terminator\": \"cr\"",
+                                  "\"joins\": false",
+                                  "\"joins\": true",
+                                  "\"get_trip\": \"MON?\"",
+                                  "\"get_ramp\": \"RAMP?\"",
+                                  "\"decimals\": 1",
+                                  "\"decimals\": 0",
+                                  NULL };
+    assert_int_equal(load_changed_file("espec-p300", espec), ERR_INVALID);
+    assert_true(told("/answers/get_output", "says where the number is"));
+    assert_true(told("/commands", "'measure_temperature' is missing: a chamber cannot do without"));
+    assert_true(told("/terminator", "not a valid choice"));
+    assert_true(told("/acknowledge", "cannot be joined"));
+    assert_true(told("/answers/get_trip", "there is no 'get_trip'"));
+    assert_true(told("/channels/0/temperature", "cannot express a step"));
+    assert_true(told("", "'set_ramp' and 'get_ramp' come together"));
+
+    const char *const stream[] = { "\"mask\": 3, \"is\": 1",
+                                   "\"mask\": 3, \"is\": 4",
+                                   "\"below\": 29.95",
+                                   "\"below\": 20",
+                                   "\"SETN 2\"",
+                                   "\"SETN?\"",
+                                   "\"get_trip\": \"EROR?\"",
+                                   "\"get_tripp\": \"EROR?\"",
+                                   "{ \"mask\": 32 }",
+                                   "{ \"mask\": 32, \"bit\": [5] }",
+                                   NULL };
+    assert_int_equal(load_changed_file("intest-thermostream", stream), ERR_INVALID);
+    assert_true(told("/settled", "never met"));
+    assert_true(told("/slots/1", "must ascend"));
+    assert_true(told("/slots/0", "has a '?'"));
+    assert_true(told("/answers/get_output", "says where the number is"));
+    assert_true(told("", "'clear_trip' and 'get_trip' come together"));
+}
+
+static void loggers_are_checked(void **state)
+{
+    (void)state;
+    const char *const changes[] = { ",\n    \"log_stop\": \"ABOR:ELOG (@{ch})\"",
+                                    "",
+                                    "FETC:ELOG? {n}",
+                                    "FETC:ELOG? {a}",
+                                    "\"float32\"",
+                                    "\"float64\"",
+                                    "\"period_max_s\": 60",
+                                    "\"period_max_s\": 1e-6",
+                                    NULL };
+    assert_int_equal(load_changed_file("keysight-n6705c-n6784a", changes), ERR_INVALID);
+    assert_true(told("", "a logger needs"));
+    assert_true(told("", "'log_count' come together"));
+    assert_true(told("/commands/log_fetch", "does not say how many"));
+    assert_true(told("/log/format", "not a valid choice"));
+    assert_true(told("/log", "is above period_max_s"));
 }
 
 static void vital_commands_cannot_be_absent(void **state)
@@ -264,6 +335,8 @@ int main(void)
         cmocka_unit_test(the_documents_say_what_is_proven),
         cmocka_unit_test(all_mistakes_at_once),
         cmocka_unit_test(answers_are_checked),
+        cmocka_unit_test(chambers_are_checked),
+        cmocka_unit_test(loggers_are_checked),
         cmocka_unit_test(vital_commands_cannot_be_absent),
         cmocka_unit_test(a_channel_must_be_named_or_selected),
         cmocka_unit_test(commands_are_filled_in),
