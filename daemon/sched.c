@@ -74,7 +74,8 @@ static int not_started(const struct run_context *context, const struct error *wh
     return why->code;
 }
 
-static int execute(struct sched *sched, struct run_result *ret_result, struct error *err)
+/* *ret_begun: the run had the bench in its hands. */
+static int execute(struct sched *sched, struct run_result *ret_result, bool *ret_begun, struct error *err)
 {
     const struct sched_setup *setup = &sched->setup;
     struct clock_actor *actor = NULL;
@@ -121,6 +122,7 @@ static int execute(struct sched *sched, struct run_result *ret_result, struct er
     pthread_mutex_lock(&sched->lock);
     sched->client = client;
     pthread_mutex_unlock(&sched->lock);
+    *ret_begun = true;
     code = run_execute(&context, ret_result, err);
     pthread_mutex_lock(&sched->lock);
     sched->client = NULL;
@@ -199,6 +201,7 @@ static void run_one(struct sched *sched)
 {
     struct run_result result = { .state = "failed", .safe = false };
     struct error err = { .code = 0 };
+    bool begun = false;
     char json[256];
     int code = 0;
 
@@ -208,13 +211,14 @@ static void run_one(struct sched *sched)
         result.safe = code != 0; /* nothing has been touched */
     }
     if (code == 0)
-        code = execute(sched, &result, &err);
+        code = execute(sched, &result, &begun, &err);
     if (code != 0)
         log_error("run ended", &err);
     log_set_run("");
     if (strcmp(result.state, "tripped") == 0)
         tell_trip(sched, sched->run.item.ulid, err.message);
-    hold_unsafe(sched, &result);
+    if (begun)
+        hold_unsafe(sched, &result);
 
     pthread_mutex_lock(&sched->lock);
     end_run(sched, &result, code, &err);
