@@ -102,12 +102,15 @@ static int wait_for_peer(const struct scpi_link *link, struct error *err)
 int scpi_link_send(struct scpi_link *link, const char *text, double timeout_s, struct error *err)
 {
     char line[SCPI_MESSAGE_MAX + 3];
-    int n = snprintf(line, sizeof line, "%s%s", text, link->crlf ? "\r\n" : "\n");
-    if (n > SCPI_MESSAGE_MAX)
-        return error_set(err, ERR_RANGE, "message of %d bytes is longer than %d", n, SCPI_MESSAGE_MAX);
+    size_t n = strlen(text), end_n = link->crlf ? 2 : 1;
+    if (n + end_n > SCPI_MESSAGE_MAX)
+        return error_set(err, ERR_RANGE, "message of %zu bytes is longer than %d", n + end_n,
+                         SCPI_MESSAGE_MAX);
+    memcpy(line, text, n);
+    memcpy(line + n, link->crlf ? "\r\n" : "\n", end_n);
     int code = wait_for_peer(link, err);
     if (!code)
-        code = transport_write(link->transport, line, (size_t)n, deadline(link, timeout_s), err);
+        code = transport_write(link->transport, line, n + end_n, deadline(link, timeout_s), err);
     if (!code)
         scpi_link_rest(link, link->pause_s);
     return code;

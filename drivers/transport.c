@@ -22,6 +22,9 @@ static const struct transport_ops *const TRANSPORTS[] = { &transport_ftdi, &tran
                                                           &transport_usbtmc };
 
 enum { RESOURCE_MAX = 256, DRAIN_PASSES_MAX = 100000 };
+/* What comes in so short a time could as well come after a flush: whoever asks must look at answers anyway.
+ */
+#define JUST_EMPTY_NS  (50 * NS_PER_US)
 #define DRAIN_LIMIT_NS NS_PER_S /* and some times the quiet */
 
 int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
@@ -142,6 +145,20 @@ void transport_close(struct transport *transport)
         transport->ops->close(transport);
 }
 
+static bool is_socket(const struct transport_stream *s)
+{
+    return s->base.ops == &transport_tcp;
+}
+
+static ssize_t take(struct transport_stream *s, void *data, size_t size)
+{
+    ssize_t n = is_socket(s) ? recv(s->fd, data, size, 0) : read(s->fd, data, size);
+    if (n > 0)
+        clock_link_received(s->env->clock, s->link, (size_t)n);
+    s->empty_ns = n > 0 && (size_t)n < size ? clock_now(s->env->clock) : 0;
+    return n;
+}
+
 int transport_stream_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns,
                           size_t *ret_n, struct error *err)
 {
@@ -156,9 +173,8 @@ int transport_stream_read(struct transport *transport, void *data, size_t size, 
             return error_set(err, ERR_TIMEOUT, "no answer before the deadline");
         if (fds[1].revents)
             return error_set(err, ERR_CANCELLED, "cut by a safe request");
-        ssize_t n = read(s->fd, data, size);
+        ssize_t n = take(s, data, size);
         if (n > 0) {
-            clock_link_received(s->env->clock, s->link, (size_t)n);
             *ret_n = (size_t)n;
             return 0;
         }
@@ -189,12 +205,9 @@ int transport_stream_write(struct transport *transport, const void *data, size_t
 {
     struct transport_stream *s = (struct transport_stream *)transport;
     const uint8_t *next = data;
-    int64_t host_limit_ns =
-        clock_is_virtual(s->env->clock) ? TRANSPORT_VIRTUAL_LIMIT_NS : deadline_ns - clock_now(s->env->clock);
-    int64_t host_end_ns = clock_host_now() + host_limit_ns;
-    bool is_socket = s->base.ops == &transport_tcp;
+    int64_t host_end_ns = 0; /* known when it is needed */
     while (n > 0) {
-        ssize_t sent = is_socket ? send(s->fd, next, n, MSG_NOSIGNAL) : write(s->fd, next, n);
+        ssize_t sent = is_socket(s) ? send(s->fd, next, n, MSG_NOSIGNAL) : write(s->fd, next, n);
         if (sent > 0) {
             clock_link_sent(s->env->clock, s->link, (size_t)sent);
             next += sent;
@@ -203,6 +216,10 @@ int transport_stream_write(struct transport *transport, const void *data, size_t
         }
         if (sent < 0 && errno != EINTR && errno != EAGAIN)
             return error_set(err, ERR_LINK, "write: %s", strerror(errno));
+        if (host_end_ns == 0)
+            host_end_ns =
+                clock_host_now() + (clock_is_virtual(s->env->clock) ? TRANSPORT_VIRTUAL_LIMIT_NS
+                                                                    : deadline_ns - clock_now(s->env->clock));
         int code = wait_writable(s, host_end_ns, err);
         if (code)
             return code;
@@ -214,9 +231,11 @@ void transport_stream_flush(struct transport *transport)
 {
     struct transport_stream *s = (struct transport_stream *)transport;
     uint8_t scrap[1024];
-    ssize_t n;
-    while ((n = read(s->fd, scrap, sizeof scrap)) > 0)
-        clock_link_received(s->env->clock, s->link, (size_t)n);
+    bool was_empty = s->empty_ns && clock_now(s->env->clock) - s->empty_ns < JUST_EMPTY_NS;
+    if (was_empty && !clock_is_virtual(s->env->clock))
+        return;
+    while (take(s, scrap, sizeof scrap) > 0)
+        ;
 }
 
 void transport_stream_close(struct transport *transport)

@@ -79,6 +79,7 @@ struct transport_stream {
     struct transport base;
     const struct transport_env *env;
     int fd, link;
+    int64_t empty_ns; /* when a read last found less than it had room for */
 };
 int transport_stream_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns,
                           size_t *ret_n, struct error *err);
