@@ -49,11 +49,31 @@ static int wrong(struct sigrok *s, struct error *err, const char *what)
     return error_set(err, ERR_GARBAGE, "nightbench-sigrok answers with %s; it was ended", what);
 }
 
+/* "conn=sim" is the instrument's own pseudo-terminal of the simulated bench. */
+static int device_text(const struct sigrok *s, char text[SIGROK_TEXT_MAX], struct error *err)
+{
+    static const char SIM[] = "conn=sim";
+    const char *whole = s->config->resource + strlen("sigrok:"), *at = strstr(whole, SIM);
+    const char *rest = at ? at + strlen(SIM) : "";
+    char found[SIGROK_TEXT_MAX];
+    snprintf(text, SIGROK_TEXT_MAX, "%s", whole);
+    if (!at || (*rest != ':' && *rest != '\0'))
+        return 0;
+    int code = transport_sim_resource(s->env, s->config->name, found, sizeof found, err);
+    if (code)
+        return code;
+    const char *path = strncmp(found, "serial:", 7) == 0 ? found + 7 : found;
+    int n = snprintf(text, SIGROK_TEXT_MAX, "%.*sconn=%s%s", (int)(at - whole), whole, path, rest);
+    return n < SIGROK_TEXT_MAX ? 0 : error_set(err, ERR_FULL, "%s: the resource is too long", path);
+}
+
 static int open_device(struct sigrok *s, struct error *err)
 {
-    const char *text = s->config->resource + strlen("sigrok:");
+    char text[SIGROK_TEXT_MAX];
     struct message m = { .op = SIGROK_OPEN, .value = { s->config->class } };
-    int code = sigrok_child_start(&s->child, s->config->name, err);
+    int code = device_text(s, text, err);
+    if (!code)
+        code = sigrok_child_start(&s->child, s->config->name, err);
     if (!code)
         code = ask(s, &m, text, strlen(text), OPEN_S, err);
     if (code == ERR_LINK)
@@ -273,6 +293,7 @@ static int sigrok_describe(const struct driver_config *config, struct driver_des
 const struct driver driver_sigrok = {
     .name = "sigrok",
     .classes = 1u << CLASS_LA | 1u << CLASS_DMM,
+    .link = DRIVER_OWN,
     .describe = sigrok_describe,
     .open = sigrok_open,
     .close = sigrok_close,

@@ -51,8 +51,8 @@ int transport_open_plain(const struct transport_env *env, const char *name, cons
 }
 
 /* Read afresh at every connect: a simulator that was started again has other ports. */
-static int look_up(const struct transport_env *env, const char *name, char resource[RESOURCE_MAX],
-                   struct error *err)
+int transport_sim_resource(const struct transport_env *env, const char *name, char *out, size_t size,
+                           struct error *err)
 {
     if (!env->links_path)
         return error_set(err, ERR_INVALID, "resource 'sim:' needs the simulator's links.json (--links)");
@@ -61,8 +61,8 @@ static int look_up(const struct transport_env *env, const char *name, char resou
     if (code)
         return code;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, name);
-    if (cJSON_IsString(item) && strlen(item->valuestring) < RESOURCE_MAX)
-        snprintf(resource, RESOURCE_MAX, "%s", item->valuestring);
+    if (cJSON_IsString(item) && strlen(item->valuestring) < size)
+        snprintf(out, size, "%s", item->valuestring);
     else
         code = error_set(err, ERR_NOT_FOUND, "%s has no link for '%s'", env->links_path, name);
     cJSON_Delete(root);
@@ -74,7 +74,7 @@ int transport_open(const struct transport_env *env, const char *name, const char
 {
     char found[RESOURCE_MAX];
     if (strncmp(resource, "sim:", 4) == 0) {
-        int code = look_up(env, resource[4] ? resource + 4 : name, found, err);
+        int code = transport_sim_resource(env, resource[4] ? resource + 4 : name, found, sizeof found, err);
         if (code)
             return code;
         resource = found;

@@ -61,6 +61,9 @@ struct transport {
 /* name is the instrument's bench name. */
 int transport_open(const struct transport_env *env, const char *name, const char *resource,
                    struct transport **ret, struct error *err);
+/* Resource of a link of the simulator by its name in links.json. */
+int transport_sim_resource(const struct transport_env *env, const char *name, char *out, size_t size,
+                           struct error *err);
 int transport_read(struct transport *transport, void *data, size_t size, int64_t deadline_ns, size_t *ret_n,
                    struct error *err);
 /* Exactly n bytes before the deadline. */

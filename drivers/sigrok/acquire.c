@@ -7,13 +7,19 @@
 
 #include <glib-unix.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "drivers/sigrok_wire.h"
 
-enum { ENOUGH_MS = 300 }; /* most devices end by themselves when they have sent what was asked for */
+enum {
+    ENOUGH_MS = 300, /* most devices end by themselves when they have sent what was asked for */
+    FRESH = 2,       /* the reading of a session that counts */
+    FDS_MAX = 64
+};
 
 struct session {
     struct device *device;
@@ -27,9 +33,9 @@ struct session {
     uint8_t *bits;
     /* meter */
     const struct sr_channel *channel;
+    uint32_t readings;
     bool read;
     float value;
-    int digits; /* behind the point, -1 unknown */
     int mq, unit;
     uint32_t mqflags;
 };
@@ -87,17 +93,18 @@ static void take_analog(struct session *s, const struct sr_datafeed_analog *anal
 {
     guint channels = g_slist_length(analog->meaning->channels);
     gint place = s->channel ? g_slist_index(analog->meaning->channels, s->channel) : -1;
-    if (s->read || place < 0 || analog->num_samples == 0 || analog->num_samples > G_MAXUINT16)
+    if (place < 0 || analog->num_samples == 0 || analog->num_samples > G_MAXUINT16)
         return;
+    s->readings += analog->num_samples;
     float *values = g_new(float, (size_t)analog->num_samples *channels);
     if (sr_analog_to_float(analog, values) == SR_OK) {
         s->value = values[(size_t)(analog->num_samples - 1) * channels + (guint)place];
-        s->digits = analog->encoding->is_digits_decimal ? analog->encoding->digits : -1;
         s->mq = (int)analog->meaning->mq;
         s->unit = (int)analog->meaning->unit;
         s->mqflags = (uint32_t)analog->meaning->mqflags;
-        s->read = true;
-        stop_in(s, 0);
+        s->read = s->readings >= FRESH; /* the first may have lain in a buffer since the last session */
+        if (s->read)
+            stop_in(s, 0);
     }
     g_free(values);
 }
@@ -349,6 +356,15 @@ static const struct sr_channel *choose_analog(const struct device *device, int n
     return found;
 }
 
+/* A meter that sends by itself has filled its line's buffer since somebody looked last. */
+static void forget_input(void)
+{
+    for (int fd = SIGROK_FD + 1; fd < FDS_MAX; fd++) {
+        if (isatty(fd))
+            tcflush(fd, TCIFLUSH);
+    }
+}
+
 /* A display of something else is no value of what was asked for. */
 static int check_meaning(const struct session *s, int quantity, struct error *err)
 {
@@ -370,6 +386,15 @@ static int check_meaning(const struct session *s, int quantity, struct error *er
     return 0;
 }
 
+/* The decimal number that became this float: 1.234, not 1.23399997. libsigrok's own count of digits cannot be
+ * used: some of its drivers forget the prefix of the unit. */
+static double displayed(float value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.7g", (double)value);
+    return strtod(text, NULL);
+}
+
 int acquire_reading(struct device *device, int channel, int quantity, double *ret_value, uint32_t *ret_flags,
                     struct error *err)
 {
@@ -378,7 +403,8 @@ int acquire_reading(struct device *device, int channel, int quantity, double *re
     s.channel = choose_analog(device, channel);
     if (!s.channel)
         return error_set(err, ERR_INVALID, "the meter has no channel %d", channel);
-    set_u64(device, SR_CONF_LIMIT_SAMPLES, 1); /* those that cannot are stopped */
+    set_u64(device, SR_CONF_LIMIT_SAMPLES, FRESH); /* those that cannot are stopped */
+    forget_input();
     int code = run(&s, NULL, SIGROK_MEASURE_S, err);
     if (!code && !s.read)
         code = error_set(err, ERR_TIMEOUT, "the meter sends no reading");
@@ -386,9 +412,7 @@ int acquire_reading(struct device *device, int channel, int quantity, double *re
         code = check_meaning(&s, quantity, err);
     if (code)
         return code;
-    double value = s.value;
-    if (s.digits >= 0 && s.digits <= 9 && isfinite(value)) /* what the display shows, not its nearest float */
-        value = round(value * pow(10, s.digits)) / pow(10, s.digits);
+    double value = displayed(s.value);
     *ret_value = value;
     *ret_flags = (isfinite(value) ? 0 : READING_NOT_A_NUMBER) | (isinf(value) ? READING_OVERRANGE : 0) |
                  (s.mqflags & old ? READING_STALE : 0) |

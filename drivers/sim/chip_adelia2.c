@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/clock.h"
 #include "drivers/sim/chip_models.h"
@@ -181,6 +182,20 @@ static bool adelia2_atb(void *chip, int64_t t_ns, double *ret_volt, double *ret_
     return adelia2_power_atb(&bc->chip, ret_volt, ret_ohm);
 }
 
+/* IRQ follows DONE where the host has asked for it. */
+static bool adelia2_pin(void *chip, const char *name, int64_t t_ns, bool *ret_level)
+{
+    struct bench_chip *bc = chip;
+
+    if (strcmp(name, "IRQ") != 0)
+        return false;
+    bc->in_world = true;
+    adelia2_regs_advance(&bc->chip, t_ns);
+    bc->in_world = false;
+    *ret_level = bc->chip.logic_on && !bc->chip.damaged && bc->chip.done && (bc->chip.irqen & 1);
+    return true;
+}
+
 static void adelia2_damage(void *chip, const char *why, int64_t t_ns)
 {
     struct bench_chip *bc = chip;
@@ -261,6 +276,7 @@ const struct chip_model chip_adelia2_model = {
     .rail_current = adelia2_rail_current,
     .on_rail_change = adelia2_rail_change,
     .atb_drive = adelia2_atb,
+    .pin = adelia2_pin,
     .on_damage = adelia2_damage,
     .ground_truth = adelia2_truth,
 };

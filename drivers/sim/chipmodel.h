@@ -49,6 +49,9 @@ struct chip_model {
      * open-circuit volts and source impedance. May be NULL: always high-impedance. */
     bool (*atb_drive)(void *chip, int64_t t_ns, double *ret_volt, double *ret_ohm);
 
+    /* Level of an output pin; false when the chip drives no pin of that name. May be NULL. */
+    bool (*pin)(void *chip, const char *name, int64_t t_ns, bool *ret_level);
+
     /* Over-voltage or back-powering has destroyed it. May be NULL. */
     void (*on_damage)(void *chip, const char *why, int64_t t_ns);
     /* Owned by the caller: true offsets, energy, Fmax. May be NULL. */

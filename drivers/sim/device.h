@@ -18,7 +18,7 @@ struct sim_wire {
     bool remote_sense; /* sense leads reach the socket */
 };
 
-enum { SIM_WIRES_MAX = 16 };
+enum { SIM_WIRES_MAX = 16, SIM_PINS_MAX = 64 };
 
 struct sim_device_setup {
     const char *name;     /* bench name */
@@ -28,6 +28,7 @@ struct sim_device_setup {
     struct world *world;
     struct sim_wire wire[SIM_WIRES_MAX];
     int wire_count;
+    const char *pin[SIM_PINS_MAX]; /* of the chip, by input of an analyzer ("logic"); NULL: open */
 };
 
 struct sim_device_model {

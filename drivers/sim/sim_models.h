@@ -12,5 +12,6 @@ extern const struct sim_device_model sim_buspirate, sim_korad, sim_dp832;
 extern const struct sim_device_model sim_riden, sim_dps, sim_waveshare, sim_eurotherm;
 extern const struct sim_device_model sim_thermostream, sim_thermotron, sim_espec;
 extern const struct sim_device_model sim_watlow_f4, sim_watlow_f4t, sim_adam_4017, sim_adam_4024;
+extern const struct sim_device_model sim_sump, sim_metex;
 
 #endif

@@ -130,6 +130,20 @@ static void add_wires(struct simbench *bench, const struct json_at *root, struct
     add_wire(bench, root, &meter, net, setup);
 }
 
+/* Which line each input of an analyzer is on. */
+static void add_pins(const struct json_at *root, struct sim_device_setup *setup)
+{
+    struct json_at logic = json_member(root, "logic", false), inputs = json_member(&logic, "inputs", false);
+    const cJSON *input;
+    if (!logic.node || strcmp(json_string(&logic, "instrument", true, ""), setup->name) != 0)
+        return;
+    cJSON_ArrayForEach(input, inputs.node)
+    {
+        int index = (int)json_integer(&inputs, input->string, true, 0, SIM_PINS_MAX - 1, 0);
+        setup->pin[index] = input->string;
+    }
+}
+
 /* ---- Devices ---- */
 
 /* The line that "sim:LINE?..." names, or NULL. */
@@ -176,6 +190,7 @@ static int add_device(struct simbench *bench, const struct simbench_options *opt
                                       .loop = bench->loop,
                                       .world = bench->world };
     add_wires(bench, root, &setup);
+    add_pins(root, &setup);
     char room[64];
     const char *line = line_name(at, room);
     struct sim_link *shared = line_of(bench, line, model);

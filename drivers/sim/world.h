@@ -117,6 +117,10 @@ void world_contact(struct world *world, struct world_net *net, int contact);
 void world_spi(struct world *world, const uint8_t *mosi, size_t mosi_n, uint8_t *miso, size_t rx_n,
                int64_t t_start_ns, double hz, int64_t *ret_end_ns);
 
+/* Level of a line that a logic analyzer is on: a pin that the chip drives, CSN of the bridge (high while its
+ * pins are driven), or a rail (high above 0.4 V). Low for what nobody drives. */
+bool world_line(struct world *world, const char *name);
+
 /* ---- The judge's side ---- */
 void world_log(struct world *world, const char *kind, const char *who, int channel, double value);
 /* Owned by the caller. */

@@ -11,6 +11,7 @@
 
 static const double IO_ALIVE_V = 1.0; /* below that, pads must not be fed */
 static const double FEED_HARMLESS_V = 0.3;
+static const double LINE_HIGH_V = 0.4;
 static const double HEAT_STEP_S = 0.25; /* how often the temperature is looked at */
 static const double HEAT_SEEN_C = 0.02; /* a smaller change of the die is not worth new currents */
 
@@ -225,6 +226,19 @@ void world_spi(struct world *world, const uint8_t *mosi, size_t mosi_n, uint8_t 
     }
     memset(miso, 0xFF, rx_n);
     *ret_end_ns = t_start_ns + (int64_t)((double)(mosi_n + rx_n) * 8e9 / hz);
+}
+
+bool world_line(struct world *world, const char *name)
+{
+    bool level = false;
+    world_advance(world);
+    if (world->chip && world->plugged && world->model->pin &&
+        world->model->pin(world->chip, name, world->t_ns, &level))
+        return level;
+    if (strcmp(name, "CSN") == 0)
+        return world->pins_driven && world->pins_v > LINE_HIGH_V;
+    struct world_net *net = world_net_find(world, name);
+    return net && net->v > LINE_HIGH_V; /* on the board, whether there is a chip or not */
 }
 
 /* ---- Reports ---- */
