@@ -56,7 +56,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lftdi1 -lm
 
-.PHONY: torture-death torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-alloc torture-death torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -148,6 +148,12 @@ torture-faults: N = 0
 torture-faults: deps data
 	@$(MAKE) --no-print-directory programs
 	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-faults $(N)
+
+# Every way on which the daemon comes to an allocation is refused, once and for good (N: only so many): no crash, nothing lost.
+torture-alloc: N = 0
+torture-alloc: deps data
+	@$(MAKE) --no-print-directory programs
+	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-alloc $(N)
 
 # Every operation on a file, and every allocation, fails once and for good while a campaign is recorded.
 torture-store: deps

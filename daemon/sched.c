@@ -65,12 +65,13 @@ static void on_progress(void *context, const struct run_progress *progress)
 }
 
 /* A run that was accepted and cannot start leaves a record all the same, with the reason. */
-static int not_started(const struct run_context *context, const struct error *why)
+static int not_started(const struct run_context *context, struct run_result *result, const struct error *why)
 {
     struct error err = { .code = 0 };
 
     if (run_record_failure(context, why, &err) != 0)
         log_error("record of a run that could not start", &err);
+    result->safe = true; /* nothing has been touched */
     return why->code;
 }
 
@@ -111,12 +112,12 @@ static int execute(struct sched *sched, struct run_result *ret_result, bool *ret
     };
 
     if (code != 0)
-        return not_started(&context, err);
+        return not_started(&context, ret_result, err);
     if (on_bench)
         code = bench_client_open(setup->bench, actor, &client, err);
     if (code != 0) {
         clock_actor_close(actor);
-        return not_started(&context, err);
+        return not_started(&context, ret_result, err);
     }
     context.client = client;
     pthread_mutex_lock(&sched->lock);
