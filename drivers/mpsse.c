@@ -37,6 +37,7 @@ struct mpsse {
     struct spi_bridge bridge; /* first */
     struct transport *transport;
     unsigned divisor;
+    bool other_mark; /* marks of two transactions in a row differ */
     uint8_t out[SPI_TX_MAX + 32];
 };
 
@@ -139,8 +140,12 @@ static int transfer(struct spi_bridge *bridge, const uint8_t *tx, size_t tx_n, u
                     struct error *err)
 {
     struct mpsse *s = of(bridge);
-    size_t n = put_pins(s->out, 0, DRIVEN);
+    const uint8_t mark = s->other_mark ? BOGUS_B : BOGUS_A;
+    uint8_t marked[2];
+    s->other_mark = !s->other_mark;
     transport_flush(s->transport);
+    s->out[0] = mark;
+    size_t n = 1 + put_pins(s->out + 1, 0, DRIVEN);
     if (tx_n > 0) {
         n += put_length(s->out + n, WRITE_BYTES, tx_n);
         memcpy(s->out + n, tx, tx_n);
@@ -155,6 +160,11 @@ static int transfer(struct spi_bridge *bridge, const uint8_t *tx, size_t tx_n, u
     int64_t end_ns = after(s, ANSWER_S + 2 * bits_s);
     uint8_t pins = 0;
     int code = transport_write(s->transport, s->out, n, end_ns, err);
+    if (!code)
+        code = transport_read_all(s->transport, marked, sizeof marked, end_ns, err);
+    if (!code && (marked[0] != BAD_OPCODE || marked[1] != mark))
+        return error_set(err, ERR_GARBAGE, "the engine answers %02x %02x to the mark %02x of a transaction",
+                         marked[0], marked[1], mark);
     if (!code)
         code = transport_read_all(s->transport, rx, rx_n, end_ns, err);
     if (!code)
@@ -171,6 +181,8 @@ static int set_clock(struct spi_bridge *bridge, double hz, double *ret_hz, struc
     uint8_t out[3];
     unsigned divisor = divisor_for(hz);
     int code = tell(s, out, put_divisor(out, divisor), err);
+    if (!code)
+        code = sync(s, BOGUS_A, err); /* the engine has come past it */
     if (code)
         return code;
     s->divisor = divisor;

@@ -8,36 +8,20 @@
 #include "drivers/sim/sim_models.h"
 
 static const struct sim_device_model *const devices[] = {
-    &sim_e36312a,      &sim_n6705c,     &sim_2450,  &sim_34461a,    &bridge_serprog_model, &sim_buspirate,
-    &sim_korad,        &sim_dp832,      &sim_riden, &sim_dps,       &sim_waveshare,        &sim_eurotherm,
-    &sim_thermostream, &sim_thermotron, &sim_espec, &sim_watlow_f4, &sim_watlow_f4t,       &sim_adam_4017,
-    &sim_adam_4024,    &sim_n6762a,     &sim_sump,  &sim_metex,
+    &sim_e36312a,   &sim_n6705c,     &sim_2450,         &sim_34461a,     &bridge_serprog_model,
+    &sim_buspirate, &sim_korad,      &sim_dp832,        &sim_riden,      &sim_dps,
+    &sim_waveshare, &sim_eurotherm,  &sim_thermostream, &sim_thermotron, &sim_espec,
+    &sim_watlow_f4, &sim_watlow_f4t, &sim_adam_4017,    &sim_adam_4024,  &sim_n6762a,
+    &sim_mpsse,     &sim_sump,       &sim_metex,
 };
 enum { DEVICES = sizeof devices / sizeof *devices };
 
-static const char *const device_names[] = { "e36312a",
-                                            "n6705c",
-                                            "2450",
-                                            "34461a",
-                                            "serprog",
-                                            "buspirate",
-                                            "ka3005p",
-                                            "dp832",
-                                            "rd6006",
-                                            "dps5005",
-                                            "waveshare-ai8",
-                                            "eurotherm-32xx",
-                                            "thermostream",
-                                            "thermotron-3800",
-                                            "espec-p300",
-                                            "watlow-f4",
-                                            "watlow-f4t",
-                                            "adam-4017",
-                                            "adam-4024",
-                                            "n6762a",
-                                            "sump",
-                                            "metex",
-                                            NULL };
+static const char *const device_names[] = {
+    "e36312a",      "n6705c",          "2450",       "34461a",    "serprog",       "buspirate",
+    "ka3005p",      "dp832",           "rd6006",     "dps5005",   "waveshare-ai8", "eurotherm-32xx",
+    "thermostream", "thermotron-3800", "espec-p300", "watlow-f4", "watlow-f4t",    "adam-4017",
+    "adam-4024",    "n6762a",          "mpsse",      "sump",      "metex",         NULL
+};
 
 static const struct chip_model *const chips[] = {
     &chip_adelia2_model,

@@ -50,6 +50,18 @@ struct lab_speech {
     void (*seal)(uint8_t *answer, size_t n);   /* makes the check sum right again */
 };
 
+/* What one driver and model can do, and how it says things: a row of the matrix (rows.c). */
+struct lab_row {
+    const char *name, *driver, *dialect, *simulate;
+    int class;
+    double settings[2]; /* set point before and in the phase `set`; 0: none */
+    double tolerance;   /* of a reading; 0: bytes */
+    int quantity;
+    struct lab_speech speech;
+};
+extern const struct lab_row lab_rows[];
+extern const int lab_row_count;
+
 /* Owned by the test, which changes it only while no request is under way. */
 struct lab_faults {
     const struct lab_speech *speech;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/log.h"
 #include "tests/wire/lab/lab.h"
 
 int __real_transport_open(const struct transport_env *env, const char *name, const char *resource,
@@ -42,6 +43,7 @@ int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
     int failures = 0;
+    log_init("lab", LOG_ERR); /* ports tell of every fault that they meet */
     if (strcmp(command, "models") == 0) {
         lab_models();
         return 0;

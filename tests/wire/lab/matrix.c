@@ -28,198 +28,9 @@ enum { PREPARE_TRIES = 3, REQUESTS_WHILE_FAULTY = 2, RECOVERY_TRIES = 40 };
 #define RECOVERY_LIMIT_S 60.0
 #define PAUSE_S          1.0 /* between two tries to get it back */
 
-/* What one driver and model can do, and how it says things. */
-struct row {
-    const char *name, *driver, *dialect, *simulate;
-    int class;
-    double settings[2]; /* set point before and in the phase `set`; 0: none */
-    double tolerance;   /* of a reading; 0: bytes */
-    int quantity;
-    struct lab_speech speech;
-};
-
-/* ---- How makes say "no value" and "busy" ---- */
-static size_t scpi_nan(uint8_t *answer, size_t n)
-{
-    static const char NOT_A_NUMBER[] = "+9.91000000E+37";
-    size_t number = 0;
-    while (number < n && strchr("+-.0123456789E", answer[number]))
-        number++;
-    if (number == 0 || (answer[number] != '\n' && answer[number] != ';'))
-        return n;
-    memmove(answer + sizeof NOT_A_NUMBER - 1, answer + number, n - number);
-    memcpy(answer, NOT_A_NUMBER, sizeof NOT_A_NUMBER - 1);
-    return n - number + sizeof NOT_A_NUMBER - 1;
-}
-
-static void rtu_seal(uint8_t *frame, size_t n)
-{
-    uint16_t crc = 0xffff;
-    for (size_t i = 0; i + 2 < n; i++) {
-        crc ^= frame[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = (uint16_t)(crc & 1 ? crc >> 1 ^ 0xa001 : crc >> 1);
-    }
-    frame[n - 2] = (uint8_t)crc;
-    frame[n - 1] = (uint8_t)(crc >> 8);
-}
-
-static size_t rtu_busy(uint8_t *frame, size_t n)
-{
-    if (n < 5)
-        return n;
-    frame[1] |= 0x80;
-    frame[2] = 6;
-    rtu_seal(frame, 5);
-    return 5;
-}
-
-static size_t tcp_busy(uint8_t *frame, size_t n)
-{
-    if (n < 9)
-        return n;
-    frame[5] = 3;
-    frame[7] |= 0x80;
-    frame[8] = 6;
-    return 9;
-}
-
-static size_t serprog_busy(uint8_t *answer, size_t n)
-{
-    if (n == 2 && answer[0] == 0x15)
-        return n; /* SYNCNOP */
-    answer[0] = 0x15;
-    return 1;
-}
-
-static size_t buspirate_busy(uint8_t *answer, size_t n)
-{
-    (void)n;
-    answer[0] = 0x00;
-    return 1;
-}
-
-#define SCPI_SPEECH                                                                                          \
-    {                                                                                                        \
-        .is_text = true, .nan = scpi_nan                                                                     \
-    }
-#define RTU_SPEECH .busy = rtu_busy, .seal = rtu_seal
-
-static const struct row ROWS[] = {
-    { "e36312a",
-      "scpi",
-      "keysight-e36312a",
-      "{\"model\":\"e36312a\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.02,
-      QUANTITY_VOLTAGE,
-      SCPI_SPEECH },
-    { "n6705c",
-      "scpi",
-      "keysight-n6705c-n6784a",
-      "{\"model\":\"n6705c\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.02,
-      QUANTITY_VOLTAGE,
-      SCPI_SPEECH },
-    { "2450",
-      "scpi",
-      "keithley-2450",
-      "{\"model\":\"2450\"}",
-      CLASS_SMU,
-      { 0.5, 0.7 },
-      0.02,
-      QUANTITY_VOLTAGE,
-      SCPI_SPEECH },
-    { "34461a",
-      "scpi",
-      "keysight-34461a",
-      "{\"model\":\"34461a\"}",
-      CLASS_DMM,
-      { 1, 10 },
-      0.001,
-      QUANTITY_VOLTAGE,
-      SCPI_SPEECH },
-    { "dp832",
-      "scpi",
-      "rigol-dp832",
-      "{\"model\":\"dp832\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.03,
-      QUANTITY_VOLTAGE,
-      SCPI_SPEECH },
-    { "ka3005p",
-      "korad",
-      "",
-      "{\"model\":\"ka3005p\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.05,
-      QUANTITY_VOLTAGE,
-      { .identity = "KA3005P", .other = "KA3003P" } },
-    { "rd6006",
-      "modbus",
-      "modbus/riden-rd6006",
-      "{\"model\":\"rd6006\",\"link\":\"tcp\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.05,
-      QUANTITY_VOLTAGE,
-      { .identity = "\x01\x37\xa5\xf2", .other = "\x01\x37\xa5\xf3", .busy = tcp_busy } },
-    { "dps5005",
-      "modbus",
-      "modbus/rdtech-dps5005",
-      "{\"model\":\"dps5005\"}",
-      CLASS_PSU,
-      { 1.0, 1.2 },
-      0.05,
-      QUANTITY_VOLTAGE,
-      { .identity = "\x02\x13\x8d", .other = "\x02\x14\x8d", RTU_SPEECH } },
-    { "waveshare-ai8",
-      "modbus",
-      "modbus/waveshare-ai8",
-      "{\"model\":\"waveshare-ai8\",\"nets\":[\"VDD\"]}",
-      CLASS_DMM,
-      { 0, 0 },
-      0.01,
-      QUANTITY_VOLTAGE,
-      { RTU_SPEECH } },
-    { "eurotherm-32xx",
-      "modbus",
-      "modbus/eurotherm-32xx",
-      "{\"model\":\"eurotherm-32xx\",\"tau_s\":0.2}",
-      CLASS_CHAMBER,
-      { 40, 50 },
-      0.5,
-      QUANTITY_TEMPERATURE,
-      { RTU_SPEECH } },
-    { "serprog",
-      "serprog",
-      "",
-      "{\"model\":\"serprog\",\"link\":\"tcp\",\"behind\":\"flash\"}",
-      CLASS_SPI,
-      { 2e6, 1e6 },
-      0,
-      0,
-      { .identity = "nightbench-sim", .other = "nightbench-sum", .busy = serprog_busy } },
-    { "buspirate",
-      "buspirate",
-      "",
-      "{\"model\":\"buspirate\",\"behind\":\"flash\"}",
-      CLASS_SPI,
-      { 2e6, 1e6 },
-      0,
-      0,
-      { .identity = "BBIO1", .other = "BBIO2", .busy = buspirate_busy } },
-};
-enum { ROW_COUNT = sizeof ROWS / sizeof *ROWS };
-
 /* ---- One bench and its port ---- */
 struct cell {
-    const struct row *row;
+    const struct lab_row *row;
     int fault, phase;
     struct sim_rig *rig;
     struct bench_file *file;
@@ -235,7 +46,7 @@ struct cell {
     char problem[700];       /* the first one; "" */
 };
 
-static bool energises(const struct row *row)
+static bool energises(const struct lab_row *row)
 {
     return row->class != CLASS_DMM && row->class != CLASS_CHAMBER;
 }
@@ -378,7 +189,7 @@ static void close_port(struct cell *c)
     c->port = NULL;
 }
 
-static bool has_set_point(const struct row *row)
+static bool has_set_point(const struct lab_row *row)
 {
     return row->class == CLASS_PSU || row->class == CLASS_SMU || row->class == CLASS_CHAMBER;
 }
@@ -586,7 +397,7 @@ struct tally {
 };
 
 /* All cells of one row. only: "FAULT.PHASE" or NULL. must_break: one broken cell is enough, and silent. */
-static bool run_row(const struct row *row, uint64_t seed, const char *only, bool must_break,
+static bool run_row(const struct lab_row *row, uint64_t seed, const char *only, bool must_break,
                     struct tally *tally)
 {
     struct cell c = { .row = row, .rig = calloc(1, sizeof *c.rig), .file = calloc(1, sizeof *c.file) };
@@ -632,8 +443,8 @@ int lab_matrix(uint64_t seed, const char *only, bool must_break)
     int failures = 0;
     size_t length = only ? strcspn(only, ".") : 0;
     printf("seed %llu\n", (unsigned long long)seed);
-    for (int i = 0; i < ROW_COUNT; i++) {
-        const struct row *row = &ROWS[i];
+    for (int i = 0; i < lab_row_count; i++) {
+        const struct lab_row *row = &lab_rows[i];
         if (only && (strlen(row->name) != length || strncmp(row->name, only, length) != 0))
             continue;
         struct tally tally = { 0 };
@@ -651,6 +462,6 @@ int lab_matrix(uint64_t seed, const char *only, bool must_break)
 
 void lab_models(void)
 {
-    for (int i = 0; i < ROW_COUNT; i++)
-        printf("%s\n", ROWS[i].name);
+    for (int i = 0; i < lab_row_count; i++)
+        printf("%s\n", lab_rows[i].name);
 }
