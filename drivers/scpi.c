@@ -575,6 +575,7 @@ const struct driver driver_scpi = {
     .classes = 1u << CLASS_PSU | 1u << CLASS_SMU | 1u << CLASS_DMM | 1u << CLASS_CHAMBER,
     .takes_dialect = true,
     .describe = scpi_describe,
+    .line = transport_line,
     .open = scpi_open,
     .close = scpi_close,
     .request = scpi_request,

@@ -15,7 +15,7 @@
 #include "daemon/base/clock.h"
 
 struct interpose;
-struct modbus_line;
+struct driver_line;
 
 /* Where a driver lives: given by its port, valid as long as the port. */
 struct transport_env {
@@ -25,8 +25,7 @@ struct transport_env {
     const char *links_path;      /* links.json of the simulator, or NULL */
     const char *trace_dir;       /* a readable log of every byte goes to TRACE_DIR/NAME.wire; NULL none */
     struct interpose *interpose; /* layers between driver and transport (drivers/interpose.h), or NULL */
-    struct modbus_line **line;   /* where the drivers of one port keep the line that they share; NULL: each
-                                    has one of its own */
+    void **line; /* where the drivers of one port keep the line that they share; NULL: each has its own */
 };
 
 /* Host time. Virtual time stands still while a simulated peer is connected to or written to, and how long
@@ -94,6 +93,9 @@ int transport_stream_fd(const struct transport *transport);
 
 extern const struct transport_ops transport_ftdi, transport_tcp, transport_serial, transport_usbtmc,
     transport_prologix;
+/* The adapter that a resource "prologix:...", or its VISA alias, is behind, as a line that several can share.
+ * ERR_UNSUPPORTED: any other resource. */
+int transport_line(const char *resource, struct driver_line *ret, struct error *err);
 /* As transport_open, without "sim:", layers and trace: for transports that wrap. */
 int transport_open_plain(const struct transport_env *env, const char *name, const char *resource,
                          struct transport **ret, struct error *err);

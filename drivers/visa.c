@@ -80,6 +80,25 @@ static int asrl(const struct visa *v, char *out, size_t size, struct error *err)
     return put(out, size, err, "serial:/dev/ttyS", number, "");
 }
 
+/* "PRLGX-TCPIP::HOST::1234::GPIB::5::INSTR", "PRLGX-ASRL/dev/ttyUSB0::GPIB::5::INSTR": the adapter's part is
+ * as pyvisa-py names it, the rest as for any board. */
+static int prologix(const struct visa *v, char *out, size_t size, struct error *err)
+{
+    const char *adapter = v->part[0] + strlen("PRLGX-");
+    bool tcp = is_interface(adapter, "TCPIP"), serial = strncasecmp(adapter, "ASRL/", 5) == 0;
+    int first = tcp ? 3 : 1;
+    char carrier[TEXT_MAX + 8], address[16];
+    if ((!tcp && !serial) || v->count != first + 3 || !is_interface(v->part[first], "GPIB") ||
+        strcasecmp(v->part[first + 2], "INSTR") != 0)
+        return error_set(err, ERR_INVALID, "write PRLGX-TCPIP::HOST::1234::GPIB::ADDRESS::INSTR");
+    if (tcp)
+        snprintf(carrier, sizeof carrier, "tcp:%s:%s", v->part[1], v->part[2]);
+    else
+        snprintf(carrier, sizeof carrier, "serial:%s", adapter + strlen("ASRL"));
+    snprintf(address, sizeof address, "/%.8s", v->part[first + 1]);
+    return put(out, size, err, "prologix:", carrier, address);
+}
+
 /* One line of a file of sysfs; "" when there is none. */
 static void attribute(const char *device, const char *name, char value[ATTRIBUTE_MAX])
 {
@@ -136,9 +155,12 @@ int visa_resource(const char *text, const char *sys_root, char *out, size_t size
         code = asrl(&v, out, size, err);
     else if (is_interface(v.part[0], "USB"))
         code = usb(&v, sys_root, out, size, err);
+    else if (strncasecmp(v.part[0], "PRLGX-", 6) == 0)
+        code = prologix(&v, out, size, err);
     else if (is_interface(v.part[0], "GPIB"))
-        code = error_set(err, ERR_UNSUPPORTED, "GPIB is reached over an adapter: prologix:tcp:HOST:1234/%s",
-                         v.part[1]);
+        code =
+            error_set(err, ERR_UNSUPPORTED,
+                      "GPIB is reached over an adapter: PRLGX-TCPIP::HOST::1234::GPIB::%s::INSTR", v.part[1]);
     else
         error_set(err, ERR_NOT_FOUND, "'%s' is no VISA resource", text);
     if (code && code != ERR_NOT_FOUND)

@@ -12,7 +12,7 @@
 #include <pty.h>
 #include <sys/eventfd.h>
 
-#include "drivers/transport.h"
+#include "drivers/driver.h"
 #include "tests/unit/peer.h"
 
 struct rig {
@@ -123,6 +123,76 @@ static void set_up_and_ask(void **state)
     assert_int_equal(atomic_load(&rig->reads), 1); /* a setting is not followed by a read */
 }
 
+static struct transport *join(struct rig *rig, const char *address)
+{
+    char resource[128];
+    struct transport *t = NULL;
+    snprintf(resource, sizeof resource, "prologix:%s/%s", rig->peer.resource, address);
+    assert_int_equal(transport_open(&rig->env, "unit", resource, &t, NULL), 0);
+    return t;
+}
+
+/* An adapter takes one connection. What was sent last says where the next message goes. */
+static void instruments_share_an_adapter(void **state)
+{
+    struct rig *rig = *state;
+    void *line = NULL;
+    char answer[40];
+    rig->env.line = &line;
+    struct transport *first = join(rig, "5"), *second = join(rig, "7");
+    static const char *const MESSAGES[] = { "A\n", "B?\n", "C\n", "D?\n" };
+    for (int i = 0; i < 4; i++) {
+        struct transport *t = i == 1 ? second : first;
+        atomic_store(&rig->answer_at, atomic_load(&rig->reads) + 1);
+        assert_int_equal(transport_write(t, MESSAGES[i], strlen(MESSAGES[i]), in(rig, 1), NULL), 0);
+        size_t n;
+        if (i % 2)
+            assert_int_equal(transport_read(t, answer, sizeof answer, in(rig, 60), &n, NULL), 0);
+    }
+    assert_int_equal(atomic_load(&rig->peer.accepted), 1);
+    assert_memory_equal(rig->heard, "A|B?|C|D?|", 10);
+    assert_non_null(strstr(rig->set_up, "++addr 7;++addr 5;")); /* and not again for D */
+    transport_close(first);
+    assert_non_null(line);
+    transport_close(second);
+    assert_null(line);
+    rig->env.line = NULL;
+}
+
+static void a_lost_adapter_is_lost_for_all(void **state)
+{
+    struct rig *rig = *state;
+    void *line = NULL;
+    char answer[40];
+    size_t n;
+    rig->env.line = &line;
+    struct transport *first = join(rig, "5"), *second = join(rig, "7");
+    atomic_store(&rig->peer.drop, true);
+    assert_int_equal(transport_read(first, answer, sizeof answer, in(rig, 60), &n, NULL), ERR_LINK);
+    assert_null(line);
+    assert_int_equal(transport_write(second, "A\n", 2, in(rig, 1), NULL), ERR_LINK);
+    transport_close(first);
+    first = join(rig, "5"); /* while the other one still holds the lost one */
+    assert_int_equal(transport_write(first, "A\n", 2, in(rig, 1), NULL), 0);
+    transport_close(first);
+    transport_close(second);
+    rig->env.line = NULL;
+}
+
+static void resources_that_share(void **state)
+{
+    (void)state;
+    struct driver_line line;
+    assert_int_equal(transport_line("prologix:tcp:h:1234/5", &line, NULL), 0);
+    assert_true(strcmp(line.name, "prologix:tcp:h:1234") == 0 && line.address[0] == 5);
+    assert_int_equal(transport_line("PRLGX-TCPIP::h::1234::GPIB::7::INSTR", &line, NULL), 0);
+    assert_true(strcmp(line.name, "prologix:tcp:h:1234") == 0 && line.address[0] == 7);
+    assert_int_equal(transport_line("prologix:serial:/dev/ttyUSB0?baud=9600/9", &line, NULL), 0);
+    assert_string_equal(line.settings, "?baud=9600");
+    assert_int_equal(transport_line("tcp:h:5025", &line, NULL), ERR_UNSUPPORTED);
+    assert_int_equal(transport_line("prologix:tcp:h:1234/77", &line, NULL), ERR_INVALID);
+}
+
 static void a_slow_instrument_is_read_again(void **state)
 {
     struct rig *rig = *state;
@@ -189,6 +259,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(set_up_and_ask, start, stop),
+        cmocka_unit_test_setup_teardown(instruments_share_an_adapter, start, stop),
+        cmocka_unit_test_setup_teardown(a_lost_adapter_is_lost_for_all, start, stop),
+        cmocka_unit_test(resources_that_share),
         cmocka_unit_test_setup_teardown(a_slow_instrument_is_read_again, start, stop),
         cmocka_unit_test_setup_teardown(silence_and_cut, start, stop),
         cmocka_unit_test_setup_teardown(what_is_no_adapter_is_refused, start, stop),
