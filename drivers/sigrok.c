@@ -146,7 +146,7 @@ static int do_capture(struct sigrok *s, struct message *m, const uint8_t *payloa
     int code = la_check(&request, err);
     if (code)
         return code;
-    double limit_s = wish.timeout_s + wish.samples / wish.rate_hz + 2 * SIGROK_GRACE_S;
+    double limit_s = sigrok_capture_s(&wish) + 2 * SIGROK_GRACE_S;
     int64_t deadline_ns = sigrok_child_deadline(limit_s);
     s->number++; /* what was here is gone, also when this one fails */
     s->bytes = 0;

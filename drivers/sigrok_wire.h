@@ -22,10 +22,19 @@ enum {
     SIGROK_PAYLOAD_MAX = 64 * 1024 /* of one message, either way */
 };
 
-/* What the child is given beyond what a capture takes by itself: USB, firmware, a slow serial line. The
- * driver waits for twice that, so that it is the child that says what is late as long as it lives. */
-#define SIGROK_GRACE_S 1.5
+/* What the child is given beyond what a capture takes by itself: USB, firmware. The driver waits for twice
+ * that, so that it is the child that says what is late as long as it lives. */
+#define SIGROK_GRACE_S 1.0
 /* A meter sends a few readings a second; some take two seconds a reading. */
 #define SIGROK_MEASURE_S 4.0
+
+/* Waiting for the trigger, sampling, and the way to the host: analyzers on a serial line have up to 24 KiB
+ * and send them at 115200 baud. */
+static inline double sigrok_capture_s(const struct message_la *wish)
+{
+    const double memory = 24 * 1024, line = 11520;
+    double bytes = 4.0 * wish->samples;
+    return wish->timeout_s + wish->samples / wish->rate_hz + (bytes < memory ? bytes : memory) / line;
+}
 
 #endif

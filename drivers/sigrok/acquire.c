@@ -318,7 +318,7 @@ int acquire_capture(struct device *device, const struct message_la *wish, struct
     if (wish->trigger != LA_AT_ONCE)
         code = make_trigger(device, wish, channel, &trigger, err);
     if (!code)
-        code = run(&s, trigger, wish->timeout_s + wish->samples / wish->rate_hz + SIGROK_GRACE_S, err);
+        code = run(&s, trigger, sigrok_capture_s(wish) + SIGROK_GRACE_S, err);
     if (trigger)
         sr_trigger_free(trigger);
     if (!code && s.late && s.have == 0)
