@@ -17,6 +17,7 @@
 
 #include "chip/network.h"
 #include "chip/profile.h"
+#include "daemon/base/json.h"
 
 enum {
     MAPPING_STAGES_MAX = 48,
@@ -72,9 +73,11 @@ int mapping_slices(int weight_bits, int digit_bits);
 /* Balanced octal digits -4..3 of a weight, least significant first. ERR_RANGE outside what `slices` digits
  * hold. */
 int mapping_digits(int weight, int slices, int ret_digit[MAPPING_SLICES_MAX], struct error *err);
-/* Text for people: one line per core and per block; and the same as JSON. malloc'ed: free(). NULL when out of
- * memory. */
-char *mapping_report_text(const struct mapping *mapping, const struct network *network);
-char *mapping_report_json(const struct mapping *mapping, const struct network *network);
+/* How a network lies on the chip, for `nightbench plan` and pages:
+ * {"network","network_hash","mapping_hash","rows","columns",
+ * "cells","cells_available","conversions","mvms","macs","cores":[{"core","cells","used","memory_bytes","norms"}],
+ * "blocks":[{"layer","stage","core","owner","vector0","rows","channel0","channels","row0","column0","columns"}]}.
+ */
+cJSON *mapping_report(const struct mapping *mapping, const struct network *network);
 
 #endif

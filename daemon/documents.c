@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chip/mapping.h"
 #include "chip/profile.h"
 #include "drivers/dialect.h"
 #include "drivers/modbus_map.h"
@@ -162,6 +163,15 @@ static void add_verdict(cJSON *root, int code, const struct json_problems *probl
     json_add_number(root, "problem_count", kept == 0 ? 1 : problems->count);
 }
 
+/* How each network lies on the chip. */
+static void add_networks(cJSON *root, const struct assets *assets)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "networks");
+
+    for (int i = 0; i < assets->network_count; i++)
+        cJSON_AddItemToArray(list, mapping_report(assets->network[i].mapping, assets->network[i].network));
+}
+
 int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err)
 {
     struct json_problems *problems = calloc(1, sizeof *problems);
@@ -178,6 +188,7 @@ int documents_check(const struct job_request *request, bool with_plan, cJSON **r
     if (code == 0 && with_plan) {
         cJSON_Delete(root);
         root = plan_json(job.plan);
+        add_networks(root, job.assets);
     }
     add_verdict(root, code, problems, &why);
     job_close(&job);

@@ -407,6 +407,7 @@ void show_plan(const cJSON *plan, FILE *out)
             fprintf(out, "note: step %s: %s\n", count_text(step, "index", points), show_text(step, "note"));
     }
     show_setpoints(cJSON_GetObjectItemCaseSensitive(plan, "setpoints"), out);
+    show_networks(plan, out);
     fprintf(out, "\n%s points, %s samples, about %s of bench time, about %s\n",
             count_text(plan, "points", points), count_text(plan, "samples", samples),
             duration_text(show_number(plan, "duration_s"), time),

@@ -26,6 +26,8 @@ void show_errors(const cJSON *events, FILE *out);
 void show_reports(const cJSON *events, FILE *out);
 void show_problems(const cJSON *answer, FILE *out);
 void show_plan(const cJSON *plan, FILE *out);
+/* How its networks lie on the chip (show_networks.c). */
+void show_networks(const cJSON *plan, FILE *out);
 void show_compare(const cJSON *compare, FILE *out);
 
 #endif
