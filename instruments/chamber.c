@@ -33,6 +33,23 @@ int chamber_read(struct bench_client *c, const struct bench_channel *ch, struct 
     if (!code)
         *ret = (struct chamber_state){ .set_c = m.value[0],
                                        .measured_c = m.value[1],
-                                       .faulty = m.flags & MESSAGE_TRIPPED };
+                                       .faulty = m.flags & MESSAGE_TRIPPED,
+                                       .on = m.flags & MESSAGE_ON,
+                                       .settled = m.flags & MESSAGE_SETTLED     ? CHAMBER_SETTLED
+                                                  : m.flags & MESSAGE_UNSETTLED ? CHAMBER_UNSETTLED
+                                                                                : CHAMBER_DOES_NOT_SAY };
     return code;
+}
+
+int chamber_setup(struct bench_client *c, const struct bench_channel *ch, double ramp_k_min, double window_k,
+                  double soak_s, struct error *err)
+{
+    struct message m = { .op = MESSAGE_CHAMBER_SETUP, .value = { ramp_k_min, window_k, soak_s } };
+    return call(c, ch, &m, err);
+}
+
+int chamber_switch(struct bench_client *c, const struct bench_channel *ch, bool on, struct error *err)
+{
+    struct message m = { .op = MESSAGE_OUTPUT, .value = { on } };
+    return call(c, ch, &m, err);
 }

@@ -14,7 +14,8 @@
 
 /* What moving an axis costs: higher is slower, and goes outermost. */
 static const int set_cost[AXIS_SET_COUNT] = {
-    [AXIS_RAIL] = 3, [AXIS_GROUP] = 3, [AXIS_SPI_HZ] = 1, [AXIS_ADC_BITS] = 2, [AXIS_ADC_GAIN] = 2,
+    [AXIS_RAIL] = 3,     [AXIS_GROUP] = 3,    [AXIS_SPI_HZ] = 1,
+    [AXIS_ADC_BITS] = 2, [AXIS_ADC_GAIN] = 2, [AXIS_TEMPERATURE] = 4,
 };
 
 /* One dimension of the grid: an axis, or several zipped ones. */
@@ -181,11 +182,11 @@ bool axes_text(const struct step_sweep *sweep, const double *value, char *out, s
 
 /* ---- Reading ---- */
 
-/* "adc_bits", "adc_gain", "spi_hz", "rail.VDDD", "group.core". */
+/* "adc_bits", "adc_gain", "spi_hz", "temperature", "rail.VDDD", "group.core". */
 static bool read_target(const struct json_at *at, struct campaign_axis *axis)
 {
-    static const char *const plain[] = { "spi_hz", "adc_bits", "adc_gain", NULL };
-    static const int plain_set[] = { AXIS_SPI_HZ, AXIS_ADC_BITS, AXIS_ADC_GAIN };
+    static const char *const plain[] = { "spi_hz", "adc_bits", "adc_gain", "temperature", NULL };
+    static const int plain_set[] = { AXIS_SPI_HZ, AXIS_ADC_BITS, AXIS_ADC_GAIN, AXIS_TEMPERATURE };
     struct json_at member = json_member(at, "set", false);
     const char *set = json_string(at, member.node != NULL ? "set" : "name", true, "");
 
@@ -203,9 +204,10 @@ static bool read_target(const struct json_at *at, struct campaign_axis *axis)
         return true;
     }
     const char *nearest = json_nearest(set, plain);
-    json_problem(member.node != NULL ? &member : at, nearest != NULL ? nearest : "\"set\":\"group.core\"",
-                 "\"%s\" is nothing an axis can set (adc_bits, adc_gain, spi_hz, rail.NAME, group.NAME)",
-                 set);
+    json_problem(
+        member.node != NULL ? &member : at, nearest != NULL ? nearest : "\"set\":\"group.core\"",
+        "\"%s\" is nothing an axis can set (adc_bits, adc_gain, spi_hz, temperature, rail.NAME, group.NAME)",
+        set);
     return false;
 }
 
@@ -263,9 +265,27 @@ static void read_file(const struct json_at *at, struct campaign_axis *axis)
     cJSON_Delete(root);
 }
 
+/* How long a temperature is waited for; on no other axis. */
+static void read_soak(const struct json_at *at, struct campaign_axis *axis)
+{
+    static const char *const keys[] = { "soak_s", "window_k", "limit_s", NULL };
+
+    for (int i = 0; keys[i] != NULL && axis->set != AXIS_TEMPERATURE; i++) {
+        struct json_at member = json_member(at, keys[i], false);
+        if (member.node != NULL)
+            json_problem(&member, "", "only an axis that sets the temperature soaks");
+    }
+    axis->soak_s = json_double(at, "soak_s", false, 0.0, 86400.0, 60.0);
+    axis->window_k = json_double(at, "window_k", false, 0.1, 9.9, 1.0);
+    axis->limit_s = json_double(at, "limit_s", false, 1.0, 86400.0, 3600.0);
+    if (axis->limit_s <= axis->soak_s)
+        json_problem(at, "", "a soak of %g s cannot end within %g s", axis->soak_s, axis->limit_s);
+}
+
 static void read_axis(const struct json_at *at, int zip, struct step_sweep *sweep)
 {
-    static const char *const known[] = { "name", "set", "list", "linear", "log", "file", NULL };
+    static const char *const known[] = { "name", "set",    "list",     "linear",  "log",
+                                         "file", "soak_s", "window_k", "limit_s", NULL };
     static const char *const sources[] = { "list", "linear", "log", "file", NULL };
     int given = 0, source = 0;
 
@@ -280,6 +300,7 @@ static void read_axis(const struct json_at *at, int zip, struct step_sweep *swee
     axis->zip = zip;
     if (!read_target(at, axis))
         return;
+    read_soak(at, axis);
     for (int i = 0; sources[i] != NULL; i++) {
         if (json_member(at, sources[i], false).node != NULL) {
             given++;

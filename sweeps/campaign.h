@@ -179,7 +179,15 @@ struct step_report {
 };
 
 /* What an axis moves. */
-enum axis_set { AXIS_RAIL, AXIS_GROUP, AXIS_SPI_HZ, AXIS_ADC_BITS, AXIS_ADC_GAIN, AXIS_SET_COUNT };
+enum axis_set {
+    AXIS_RAIL,
+    AXIS_GROUP,
+    AXIS_SPI_HZ,
+    AXIS_ADC_BITS,
+    AXIS_ADC_GAIN,
+    AXIS_TEMPERATURE,
+    AXIS_SET_COUNT
+};
 struct campaign_axis {
     char name[CAMPAIGN_NAME_MAX];   /* key in a cell's axes: "vdd_v" */
     char target[CAMPAIGN_NAME_MAX]; /* rail or group, else "" */
@@ -189,6 +197,7 @@ struct campaign_axis {
     double value[CAMPAIGN_VALUES_MAX];
     char pointer[JSON_POINTER_MAX]; /* of the axis; values are at /list/i where is_list */
     bool is_list;
+    double window_k, soak_s, limit_s; /* of a temperature: within this window for so long, or an error */
 };
 enum condition_op { OP_LT, OP_LE, OP_EQ, OP_NE, OP_GE, OP_GT };
 /* A cell that meets every condition is not measured: it is recorded as skipped, with this reason. */

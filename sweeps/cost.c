@@ -60,6 +60,15 @@ double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const
     return move_s(inputs, from_v, to_v, inputs->campaign->log_period_s > 0.0);
 }
 
+/* What chambers take to move is theirs; a kelvin a second is an air stream, a tenth of that a small chamber.
+ */
+double cost_soak_s(double from_c, double to_c, double soak_s)
+{
+    const double SECONDS_A_KELVIN = 3.0;
+
+    return fabs(to_c - from_c) * SECONDS_A_KELVIN + soak_s;
+}
+
 double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v)
 {
     double zero[PROFILE_RAILS_MAX] = { 0 }, seconds = 0.0;

@@ -36,6 +36,8 @@ double cost_window_s(const struct plan_inputs *inputs);
 double cost_power_up_s(const struct plan_inputs *inputs, const double *target_v);
 double cost_power_down_s(const struct plan_inputs *inputs);
 double cost_move_s(const struct plan_inputs *inputs, const double *from_v, const double *to_v);
+/* From one temperature around the chip to another, and the soak there. */
+double cost_soak_s(double from_c, double to_c, double soak_s);
 /* SPI: transactions that carry so many bytes, in so many exchanges. */
 double cost_spi_s(double spi_hz, int64_t bytes, int64_t transactions, int64_t exchanges);
 /* One inference with its transfers; and the loading of a network, or of another converter setting only. */

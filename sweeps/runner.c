@@ -535,6 +535,8 @@ int runner_apply(struct run *run, const struct step_sweep *sweep, const struct p
             adc.bits = (int)cell->value[i];
         else if (axis->set == AXIS_ADC_GAIN)
             adc.gain = (int)cell->value[i];
+        else if (axis->set == AXIS_TEMPERATURE && run->has_bench)
+            rc = thermal_apply(run, axis, cell->value[i], err);
         else if (axis->set == AXIS_SPI_HZ && run->has_bench)
             rc = spi_set_clock(run->context->client, cell->value[i], &run->bus.clock_hz, err);
         else

@@ -13,6 +13,7 @@
 #include "sweeps/run.h"
 #include "sweeps/sampler.h"
 #include "sweeps/step.h"
+#include "sweeps/thermal.h"
 
 enum { RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CONVERTERS_MAX = 64 };
 
@@ -61,6 +62,7 @@ struct run {
     bool chip_loaded;
     int reference_network;
     struct run_calibration calibration;
+    struct thermal thermal;  /* of the chamber */
     double temperature_c;    /* die, when last asked; NaN: never */
     double idle_w, u_idle_w; /* last idle power, at idle_rail_v; NaN: none */
     double idle_rail_v[PROFILE_RAILS_MAX];

@@ -32,6 +32,8 @@ struct plan_state {
     struct adc_config adc;
     double rail_v[PROFILE_RAILS_MAX];
     double spi_hz;
+    bool soaks; /* an axis has set the temperature around the chip */
+    double temperature_c, soak_s;
     bool idle_known; /* idle power has been measured at idle_v */
     double idle_v[PROFILE_RAILS_MAX];
 };

@@ -7,6 +7,7 @@
 #include "sweeps/cost.h"
 #include "sweeps/plan_check.h"
 #include "sweeps/runner.h"
+#include "sweeps/thermal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -37,6 +38,8 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
         step_parse(&item, campaign, true, &sweep->step[i]);
     }
 }
+
+#define ROOM_C 25.0 /* where a chamber is taken to start from */
 
 /* Where the k-th value of an axis stands in the campaign. */
 static void value_pointer(const struct campaign_axis *axis, int k, char *out, size_t size)
@@ -91,6 +94,9 @@ static void check_axis(struct plan_state *state, const struct campaign_axis *axi
                              state->inputs->profile->type, axis->value[k]);
             }
             break;
+        case AXIS_TEMPERATURE:
+            thermal_check(state, axis, k, pointer);
+            break;
         case AXIS_ADC_BITS:
             step_check_bits(state, pointer, (int)axis->value[k]);
             break;
@@ -116,6 +122,11 @@ static void cell_state(const struct plan_state *state, const struct step_sweep *
             ret_state->adc.gain = (int)value[i];
         else if (axis->set == AXIS_SPI_HZ)
             ret_state->spi_hz = value[i];
+        else if (axis->set == AXIS_TEMPERATURE) {
+            ret_state->soaks = true;
+            ret_state->temperature_c = value[i];
+            ret_state->soak_s = axis->soak_s;
+        }
         for (int rail = 0; rail < profile->rail_count; rail++) {
             if ((axis->set == AXIS_RAIL && strcmp(profile->rail[rail].name, axis->target) == 0) ||
                 (axis->set == AXIS_GROUP && strcmp(profile->rail[rail].group, axis->target) == 0))
@@ -139,6 +150,9 @@ static void add_cell_cost(struct plan_state *from, struct plan_state *to, const 
     cost->bytes += COST_POINT_BYTES;
     if (from->inputs->backend == CAMPAIGN_CHIP) {
         cost->seconds += cost_move_s(from->inputs, from->rail_v, to->rail_v);
+        if (to->soaks && !(from->soaks && from->temperature_c == to->temperature_c))
+            cost->seconds +=
+                cost_soak_s(from->soaks ? from->temperature_c : ROOM_C, to->temperature_c, to->soak_s);
         if (to->network >= 0 && (to->adc.bits != from->adc.bits || to->adc.gain != from->adc.gain))
             cost->seconds += cost_load_s(to, to->network, false);
     }

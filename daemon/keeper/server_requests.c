@@ -120,6 +120,15 @@ static int do_hello(struct link *link, struct message *m, struct error *err)
     return 0;
 }
 
+/* What feeds the chip, and a chamber, which is held here when an interlock watches it. */
+static bool can_be_undone(const struct bench_file *file, int channel)
+{
+    if (channel < 0 || channel >= file->channel_count)
+        return false;
+    const struct bench_channel *ch = &file->channel[channel];
+    return ch->can_source || file->instrument[ch->instrument].class == CLASS_CHAMBER;
+}
+
 static int do_undo(struct link *link, const struct message *m, struct error *err)
 {
     struct keeper *keeper = link->server->keeper;
@@ -139,8 +148,7 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
             keeper->latch_reason);
     if (step.kind == UNDO_SPI_RELEASE && file->spi_instrument < 0)
         return error_set(err, ERR_INVALID, "this bench has no SPI bridge");
-    if (step.kind == UNDO_OUTPUT_OFF &&
-        (step.channel < 0 || step.channel >= file->channel_count || !file->channel[step.channel].can_source))
+    if (step.kind == UNDO_OUTPUT_OFF && !can_be_undone(file, step.channel))
         return error_set(err, ERR_INVALID, "no source channel %d", step.channel);
     for (int i = 0; i < keeper->undo.count; i++) {
         int owner = keeper->undo.step[i].owner;
