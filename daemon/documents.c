@@ -13,6 +13,7 @@
 
 #include "chip/mapping.h"
 #include "chip/profile.h"
+#include "daemon/base/clock.h"
 #include "drivers/dialect.h"
 #include "drivers/modbus_map.h"
 
@@ -191,6 +192,12 @@ int documents_check(const struct job_request *request, bool with_plan, cJSON **r
         add_networks(root, job.assets);
     }
     add_verdict(root, code, problems, &why);
+    if (code == 0) {
+        int64_t now_ns = clock_wall_now();
+        cJSON *budget = job_budget_json(&job, job_until_ns(job.campaign, now_ns), now_ns);
+        if (budget != NULL)
+            cJSON_AddItemToObject(root, "budget", budget);
+    }
     job_close(&job);
     free(problems);
     *ret = root;

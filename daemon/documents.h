@@ -16,7 +16,8 @@ cJSON *documents_chips(const struct chip_profile *profile, const char *serial);
 /* [{"path","name","title","bench","steps"} or {"path","error"}] of every *.json in a folder, sorted by path.
  */
 int documents_campaigns(const char *folder, cJSON **ret, struct error *err);
-/* {"ok":true} or {"ok":false,"problems":[{pointer,reason,hint}]}; with_plan adds the plan when ok. Fails only
+/* {"ok":true} or {"ok":false,"problems":[{pointer,reason,hint}]}; with_plan adds the plan when ok;
+ * "budget" is there when the campaign has a limit of time (job_budget_json). Fails only
  * when the check itself could not be made. */
 int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err);
 /* The same answer about a file of configs/instruments/: a dialect, or a register map. */

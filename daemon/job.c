@@ -5,12 +5,16 @@
  */
 #include "daemon/job.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "chip/profile.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/walltime.h"
 #include "instruments/interlock.h"
+#include "sweeps/budget.h"
 
 void job_close(struct job *job)
 {
@@ -20,6 +24,37 @@ void job_close(struct job *job)
     profile_free(job->own_profile);
     bench_file_free(job->own_bench_file);
     *job = (struct job){ .plan = NULL };
+}
+
+int64_t job_until_ns(const struct campaign *campaign, int64_t after_wall_ns)
+{
+    int64_t until_ns = 0;
+
+    if (campaign->until[0] == '\0' || walltime_parse(campaign->until, after_wall_ns, &until_ns, NULL) != 0)
+        return 0;
+    return until_ns;
+}
+
+double job_budget_s(const struct campaign *campaign, int64_t until_ns, int64_t now_wall_ns)
+{
+    double budget_s = campaign->time_budget_s > 0.0 ? campaign->time_budget_s : INFINITY;
+
+    return until_ns != 0 ? fmin(budget_s, (double)(until_ns - now_wall_ns) / NS_PER_S) : budget_s;
+}
+
+cJSON *job_budget_json(const struct job *job, int64_t until_ns, int64_t begin_wall_ns)
+{
+    double budget_s = job_budget_s(job->campaign, until_ns, begin_wall_ns);
+    cJSON *root = isfinite(budget_s) ? budget_json(job->plan, budget_s) : NULL;
+    char text[40];
+
+    if (root == NULL)
+        return NULL;
+    if (until_ns != 0)
+        cJSON_AddStringToObject(root, "until", text_time(until_ns, text, sizeof text));
+    else
+        cJSON_AddNullToObject(root, "until");
+    return root;
 }
 
 static int read_campaign(const struct job_request *request, struct job *job, struct json_problems *problems,

@@ -36,6 +36,14 @@ struct job {
  * first. */
 int job_open(const struct job_request *request, struct job *ret_job, struct json_problems *problems,
              struct error *err);
+/* Bench seconds that a run beginning now may take: what the campaign allows, or is left until until_ns (wall
+ * time; 0: no such time), whichever is less. INFINITY: as long as it takes. Negative: too late. */
+double job_budget_s(const struct campaign *campaign, int64_t until_ns, int64_t now_wall_ns);
+/* The campaign's own "until", seen from a moment; 0: it has none. */
+int64_t job_until_ns(const struct campaign *campaign, int64_t after_wall_ns);
+/* What fits into that: {"until":ISO|null, and as budget_json}; NULL when there is no such limit, or no
+ * memory. */
+cJSON *job_budget_json(const struct job *job, int64_t until_ns, int64_t begin_wall_ns);
 /* A zeroed job is a no-op. */
 void job_close(struct job *job);
 

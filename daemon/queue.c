@@ -4,6 +4,7 @@
  * queue: entries from requests, and documents about them. */
 #include "daemon/queue.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,14 @@ static void take_time(const char *text, const char *pointer, int64_t after_ns, i
         problem(problems, pointer, "07:30", why.message);
 }
 
+/* The earliest moment at which it may begin. */
+static int64_t begin_of(const struct queue_item *item)
+{
+    int64_t now_ns = clock_wall_now();
+
+    return item->not_before_ns > now_ns ? item->not_before_ns : now_ns;
+}
+
 /* Puts what the request says over what the item has. Mistakes become problems. */
 static void take_request(const struct command_start *start, struct queue_item *item,
                          struct json_problems *problems)
@@ -206,7 +215,7 @@ static void take_request(const struct command_start *start, struct queue_item *i
         item->priority = *start->priority;
     take_time(start->not_before, "/not_before", now_ns, &item->not_before_ns, problems);
     /* The next 07:30 is the one after the run may begin. */
-    int64_t from_ns = item->not_before_ns > now_ns ? item->not_before_ns : now_ns;
+    int64_t from_ns = begin_of(item);
     take_time(start->until, "/until", from_ns, &item->until_ns, problems);
     if (item->until_ns != 0 && item->until_ns <= from_ns)
         problem(problems, "/until", "", "is over before the run may begin");
@@ -242,7 +251,8 @@ static void move_pointers(struct json_problems *problems)
 
 /* The campaign as this daemon would run it. */
 static int check_campaign(struct daemon *daemon, const struct command_start *start, const char *text,
-                          struct queue_item *item, struct json_problems *problems, struct error *err)
+                          struct queue_item *item, cJSON **ret_budget, struct json_problems *problems,
+                          struct error *err)
 {
     struct json_problems *own = calloc(1, sizeof *own); /* what is wrong with the request is no matter here */
     struct job_request request = { .text = text, .seed = item->seed };
@@ -260,6 +270,12 @@ static int check_campaign(struct daemon *daemon, const struct command_start *sta
     if (code == 0) {
         snprintf(item->campaign, sizeof item->campaign, "%s", job.campaign->name);
         item->duration_s = job.plan->duration_s;
+        int64_t begin_ns = begin_of(item);
+        if (start->until == NULL && item->until_ns == 0) /* the campaign's own is the next one from now on */
+            item->until_ns = job_until_ns(job.campaign, begin_ns);
+        double budget_s = job_budget_s(job.campaign, item->until_ns, begin_ns);
+        item->duration_s = fmin(item->duration_s, fmax(budget_s, 0.0));
+        *ret_budget = job_budget_json(&job, item->until_ns, begin_ns);
     }
     job_close(&job);
     return code;
@@ -303,6 +319,7 @@ int queue_start_run(struct daemon *daemon, const struct command_start *start, cJ
                     struct json_problems *problems, struct error *err)
 {
     struct queue_item item = { .backend = "chip", .added_ns = clock_wall_now() };
+    cJSON *budget = NULL;
     char *text = NULL;
 
     take_request(start, &item, problems);
@@ -310,7 +327,7 @@ int queue_start_run(struct daemon *daemon, const struct command_start *start, cJ
         problem(problems, "/not_before", "", "a run that begins now has no such time");
     int code = read_campaign(start, &text, err);
     if (code == 0)
-        code = check_campaign(daemon, start, text, &item, problems, err);
+        code = check_campaign(daemon, start, text, &item, &budget, problems, err);
     if ((code == 0 || code == ERR_INVALID) && problems->count > 0)
         code = json_problems_error(problems, "request", err);
     text_ulid(item.ulid);
@@ -322,14 +339,18 @@ int queue_start_run(struct daemon *daemon, const struct command_start *start, cJ
             sched_look(daemon->sched);
     }
     free(text);
-    if (code != 0)
+    if (code != 0) {
+        cJSON_Delete(budget);
         return code;
+    }
     tell_streams(daemon, "added", item.ulid);
     if (entry_in_queue(daemon, &item, ret, err) != 0) { /* it is in the queue: nothing else may be said */
         *ret = entry_of(&item, 0, 0);
         cJSON_AddStringToObject(*ret, "state", "queued");
         cJSON_AddStringToObject(*ret, "waits", "");
     }
+    if (budget != NULL)
+        cJSON_AddItemToObject(*ret, "budget", budget);
     return 0;
 }
 
@@ -341,6 +362,7 @@ int queue_edit_entry(struct daemon *daemon, const char *run, const struct comman
     bool other = changes->campaign_path != NULL || changes->campaign_json != NULL;
     struct queue_item item;
     char *text = NULL, *fresh = NULL;
+    cJSON *budget = NULL;
 
     int code = queue_find(daemon->options.db_path, run, &item, &text, err);
     if (code != 0)
@@ -349,18 +371,23 @@ int queue_edit_entry(struct daemon *daemon, const char *run, const struct comman
     if (other)
         code = read_campaign(changes, &fresh, err);
     if (code == 0)
-        code = check_campaign(daemon, changes, other ? fresh : text, &item, problems, err);
+        code = check_campaign(daemon, changes, other ? fresh : text, &item, &budget, problems, err);
     if ((code == 0 || code == ERR_INVALID) && problems->count > 0)
         code = json_problems_error(problems, "request", err);
     if (code == 0)
         code = queue_replace(daemon->recorder, &item, fresh, err);
     free(fresh);
     free(text);
-    if (code != 0)
-        return code;
-    sched_look(daemon->sched); /* its time may have come */
-    tell_streams(daemon, "edited", item.ulid);
-    return entry_in_queue(daemon, &item, ret, err);
+    if (code == 0) {
+        sched_look(daemon->sched); /* its time may have come */
+        tell_streams(daemon, "edited", item.ulid);
+        code = entry_in_queue(daemon, &item, ret, err);
+    }
+    if (code == 0 && budget != NULL)
+        cJSON_AddItemToObject(*ret, "budget", budget);
+    else
+        cJSON_Delete(budget);
+    return code;
 }
 
 int queue_move_entry(struct daemon *daemon, const char *run, int place, cJSON **ret, struct error *err)

@@ -4,11 +4,13 @@
  * queued: from entry to job. */
 #include "daemon/queued.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "chip/profile.h"
 #include "daemon/base/build.h"
+#include "daemon/base/walltime.h"
 
 int queued_backend(const char *name, int *ret_backend, struct error *err)
 {
@@ -46,8 +48,35 @@ int queued_open(const struct sched_setup *setup, const struct queue_item *item, 
 {
     struct job_request request = { .text = document, .seed = item->seed };
     int code = queued_backend(item->backend, &request.backend, err);
+    char text[40];
 
+    if (code == 0 && item->until_ns != 0 && item->until_ns <= clock_wall_now())
+        code = error_set(err, ERR_RANGE, "time budget: it should have ended by %s, and it has not begun",
+                         walltime_local(item->until_ns, text, sizeof text));
     return code == 0 ? queued_check(setup, &request, ret_job, NULL, err) : code;
+}
+
+struct queued_limit queued_limit(const struct sched_setup *setup, const struct queue_item *item,
+                                 const struct job *job, const struct resume_run *resumed)
+{
+    int64_t now_ns = clock_now(setup->clock);
+    double budget_s, left_s;
+
+    if (resumed == NULL) {
+        budget_s = left_s = job_budget_s(job->campaign, item->until_ns, clock_wall_now());
+    } else {
+        /* Time has passed while there was no daemon, too: by the bench clock where that has gone on. */
+        bool same_world = clock_is_virtual(setup->clock) && now_ns >= resumed->begin_time_ns;
+        int64_t passed_ns = same_world                       ? now_ns - resumed->begin_time_ns
+                            : clock_is_virtual(setup->clock) ? 0
+                                                             : clock_wall_now() - resumed->begin_wall_ns;
+        budget_s = resumed->budget_s;
+        left_s = budget_s - (double)passed_ns / NS_PER_S;
+    }
+    if (!isfinite(budget_s))
+        return (struct queued_limit){ .deadline_ns = 0 };
+    return (struct queued_limit){ .deadline_ns = now_ns + (int64_t)(left_s * NS_PER_S),
+                                  .budget_s = budget_s };
 }
 
 int queued_record_failure(const struct sched_setup *setup, const struct queue_item *item,

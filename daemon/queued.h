@@ -8,6 +8,7 @@
 
 #include "daemon/job.h"
 #include "daemon/sched.h"
+#include "db/resume.h"
 
 /* Mistakes go into problems (zeroed; NULL: only the first is wanted, in err). */
 int queued_check(const struct sched_setup *setup, const struct job_request *request, struct job *ret_job,
@@ -19,6 +20,13 @@ int queued_open(const struct sched_setup *setup, const struct queue_item *item, 
 int queued_record_failure(const struct sched_setup *setup, const struct queue_item *item,
                           const char *document, int64_t validating_wall_ns, const struct error *why,
                           struct error *err);
+/* How long a run may take that begins now, or goes on with what `resumed` says (NULL: it is new). */
+struct queued_limit {
+    int64_t deadline_ns; /* bench clock; 0: none */
+    double budget_s;     /* of the whole run; 0: any */
+};
+struct queued_limit queued_limit(const struct sched_setup *setup, const struct queue_item *item,
+                                 const struct job *job, const struct resume_run *resumed);
 /* "chip" (also NULL and "") or "reference". */
 int queued_backend(const char *name, int *ret_backend, struct error *err);
 

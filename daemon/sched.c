@@ -82,6 +82,8 @@ static int execute(struct sched *sched, struct run_result *ret_result, bool *ret
     struct clock_actor *actor = NULL;
     struct bench_client *client = NULL;
     bool on_bench = sched->run.job.backend != CAMPAIGN_REFERENCE;
+    struct queued_limit limit = queued_limit(setup, &sched->run.item, &sched->run.job,
+                                             sched->run.resume != NULL ? &sched->run.resume->run : NULL);
 
     int code = clock_actor_open(setup->clock, "runner", CLOCK_RANK_RUNNER, &actor, err);
     struct run_context context = {
@@ -97,6 +99,8 @@ static int execute(struct sched *sched, struct run_result *ret_result, bool *ret
         .sink = recorder_sink(setup->recorder),
         .command = &sched->command,
         .pause = &sched->pause,
+        .deadline_ns = limit.deadline_ns,
+        .budget_s = limit.budget_s,
         .progress = on_progress,
         .progress_context = sched,
         .ulid = sched->run.item.ulid,

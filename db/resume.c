@@ -45,6 +45,9 @@ static int take_run(struct sqlite3_stmt *stmt, struct resume_run *ret_run, struc
     bool complete = true;
 
     snprintf(run.ulid, sizeof run.ulid, "%s", sql_col_text(stmt, 1));
+    run.budget_s = sql_col_double(stmt, 12);
+    run.begin_time_ns = sql_col_int(stmt, 13);
+    run.begin_wall_ns = sql_col_int(stmt, 14);
     run.seed = strtoull(sql_col_text(stmt, 2), NULL, 10);
     run.campaign_json = campaign_of(sql_col_text(stmt, 3));
     for (int i = 0; i < (int)(sizeof text / sizeof *text); i++) {
@@ -67,7 +70,8 @@ int resume_find(struct query *query, struct resume_run *ret_run, struct error *e
     struct sqlite3_stmt *stmt = NULL;
     int code = query_select(query, &stmt, err,
                             "SELECT r.id, r.ulid, r.seed, r.plan, r.plan_hash, r.backend, r.operator, r.tags,"
-                            " c.serial, r.network_hash, r.dataset_hash, r.state FROM run r"
+                            " c.serial, r.network_hash, r.dataset_hash, r.state, r.budget_s, r.begin_time_ns,"
+                            " r.begin_wall_ns FROM run r"
                             " JOIN chip c ON c.id = r.chip_id ORDER BY r.id DESC LIMIT 1",
                             "");
 

@@ -15,6 +15,8 @@ struct resume_run {
     char *campaign_json, *plan_hash, *backend, *operator_name, *tags, *chip_serial;
     char *network_hash, *dataset_hash;
     uint64_t seed;
+    double budget_s; /* that it had when it began; NaN: any */
+    int64_t begin_time_ns, begin_wall_ns;
 };
 
 /* One point that has an attempt; all are of its last one. */

@@ -9,11 +9,14 @@
 #include <string.h>
 
 #include "daemon/base/text.h"
+#include "daemon/base/walltime.h"
 #include "sweeps/step.h"
 
-static const char *const top_keys[] = { "format",   "version",      "name",         "title",    "bench",
-                                        "backend",  "seed",         "chips",        "networks", "datasets",
-                                        "on_error", "log_period_s", "retry_budget", "steps",    NULL };
+static const char *const top_keys[] = {
+    "format",       "version",       "name",     "title",    "bench",    "backend",
+    "seed",         "chips",         "networks", "datasets", "on_error", "log_period_s",
+    "retry_budget", "time_budget_s", "until",    "steps",    NULL
+};
 
 /* What happens when a campaign says nothing: a link is tried again, a hung chip is power-cycled, a wrong
  * result is a result. */
@@ -45,6 +48,18 @@ static void read_format(const struct json_at *at)
         json_problem(&member, "nightbench-campaign", "this is a \"%s\", not a campaign", format);
     }
     json_integer(at, "version", true, 1, 1, 1);
+}
+
+static void read_time(const struct json_at *at, struct campaign *campaign)
+{
+    struct json_at member = json_member(at, "until", false);
+    struct error why;
+    int64_t ns;
+
+    campaign->time_budget_s = json_double(at, "time_budget_s", false, 0.0, 1e8, 0.0);
+    step_text(at, "until", false, campaign->until, sizeof campaign->until, "");
+    if (campaign->until[0] != '\0' && walltime_parse(campaign->until, 0, &ns, &why) != 0)
+        json_problem(&member, "07:30", "%.200s", why.message);
 }
 
 static void read_chips(const struct json_at *at, struct campaign *campaign)
@@ -189,6 +204,7 @@ int campaign_read_partly(const cJSON *root, const char *label, struct campaign *
     campaign->seed = (uint64_t)json_integer(&at, "seed", false, 0, INT64_C(1) << 53, 1);
     campaign->log_period_s = json_double(&at, "log_period_s", false, 0.0, 3600.0, 0.0);
     campaign->retry_budget = (int)json_integer(&at, "retry_budget", false, 0, 100000, 20);
+    read_time(&at, campaign);
     step_policy(&at, &default_policy, &campaign->policy);
     read_chips(&at, campaign);
     read_networks(&at, campaign);

@@ -258,9 +258,11 @@ struct campaign_dataset {
 struct campaign {
     char name[CAMPAIGN_NAME_MAX], title[CAMPAIGN_TEXT_MAX], bench[CAMPAIGN_PATH_MAX];
     uint64_t seed;
-    int backend;         /* enum campaign_backend */
-    double log_period_s; /* continuous logging of all rails; 0: none */
-    int retry_budget;    /* retries of the whole run */
+    int backend;                   /* enum campaign_backend */
+    double log_period_s;           /* continuous logging of all rails; 0: none */
+    int retry_budget;              /* retries of the whole run */
+    double time_budget_s;          /* bench time that a run may take; 0: any */
+    char until[CAMPAIGN_NAME_MAX]; /* wall time by which it must have ended, as written; "": any */
     int chip_count, network_count, dataset_count, step_count;
     char chip[CAMPAIGN_CHIPS_MAX][CAMPAIGN_NAME_MAX]; /* accepted dies; none: any */
     struct campaign_network network[CAMPAIGN_NETWORKS_MAX];

@@ -32,7 +32,8 @@ static int wait_slice(struct run *run, struct error *err)
 
     if (clock_is_virtual(run->context->clock) || run->context->actor == NULL)
         nanosleep(&nap, NULL);
-    return runner_wait(run, SLICE_S, err);
+    int rc = runner_wait(run, SLICE_S, err);
+    return rc == ERR_CANCELLED && runner_check(run, NULL) == 0 && runner_out_of_time(run) ? 0 : rc;
 }
 
 /* Going dark may fail, for it may be an instrument that somebody is called for: the power-down has recorded
@@ -55,7 +56,8 @@ static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, st
 {
     int word, rc = 0, slices = 0;
 
-    while ((word = wanted(run)) != RUN_PAUSE_GO && !runner_stopping(run) && rc == 0) {
+    while ((word = wanted(run)) != RUN_PAUSE_GO && !runner_stopping(run) && !runner_out_of_time(run) &&
+           rc == 0) {
         if (word != RUN_PAUSE_LIT && !*is_dark) {
             rc = go_dark(run, dark, err);
             *is_dark = true;
@@ -78,7 +80,8 @@ static int wait_in(struct run *run, const char *state, const char *why, struct r
     if (rc < 0 || runner_stopping(run))
         return rc;
     rc = tell_state(run, "running", "", err);
-    return rc == 0 && is_dark ? runner_relight(run, dark, err) : rc;
+    /* When there is time for nothing but the end, what is dark stays dark. */
+    return rc == 0 && is_dark && !runner_out_of_time(run) ? runner_relight(run, dark, err) : rc;
 }
 
 int pause_here(struct run *run, struct error *err)

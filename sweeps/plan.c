@@ -211,8 +211,10 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
         walk_step(&state, step, planned);
     }
     /* Whatever is still up at the end is taken down in order. */
-    if (state.powered && inputs->backend == CAMPAIGN_CHIP)
-        plan->duration_s += cost_power_down_s(inputs);
+    if (inputs->backend == CAMPAIGN_CHIP)
+        plan->down_s = cost_power_down_s(inputs);
+    if (state.powered)
+        plan->duration_s += plan->down_s;
     hash_plan(plan, inputs);
     return 0;
 }

@@ -25,6 +25,7 @@ struct plan_cell {
     int step, index;                 /* index within its step, in the order of planning */
     int repeat;                      /* from 1 */
     double value[CAMPAIGN_AXES_MAX]; /* by axis of the step's sweep */
+    double duration_s;               /* planned, in a sweep; 0 elsewhere: see budget_cell_s */
     char axes_json[PLAN_AXES_TEXT_MAX];
     char identity[SHA256_HEX];        /* hash of step name, axes, repeat and chip type: what joins runs in a
                                          comparison */
@@ -55,6 +56,7 @@ struct plan {
     struct plan_setpoint setpoint[PLAN_SETPOINTS_MAX];
     int64_t sample_count; /* inferences that will be recorded */
     double duration_s, bytes;
+    double down_s; /* of the power-down at the end, wherever it stands */
     char hash[SHA256_HEX];
 };
 

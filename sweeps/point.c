@@ -81,8 +81,14 @@ static int try_once(struct run *run, struct run_point *point, struct error *err)
     if (rc < 0)
         return rc;
     int code = step_type_of(point->what->kind)->execute(run, point, &step_err);
-    if (code < 0)
+    bool cut = code == ERR_CANCELLED && point->cell != NULL && runner_check(run, NULL) == 0 &&
+               runner_out_of_time(run);
+    if (cut) { /* the run's time is up: no result, and no error */
+        point->verdict = VERDICT_SKIPPED;
+        code = 0;
+    } else if (code < 0) {
         point->verdict = judge_error_verdict(code);
+    }
     if (code < 0 && code != ERR_CANCELLED && (rc = record_error(run, point, &step_err, err)) < 0)
         return rc;
     /* What a dying or halted daemon cuts is no result of the point: the attempt stays open for its
@@ -91,7 +97,7 @@ static int try_once(struct run *run, struct run_point *point, struct error *err)
                   atomic_load(run->context->command) == RUN_HALT;
     if (point->cell != NULL && !halted) {
         rc = point_record_attempt(run, point, true, code,
-                                  code < 0 ? error_describe(&step_err, text, sizeof text) : "", err);
+                                  code < 0 || cut ? error_describe(&step_err, text, sizeof text) : "", err);
         if (rc == 0)
             rc = run->sink->ack(run->sink->context, err);
         if (rc < 0)
@@ -189,7 +195,7 @@ static int hold(struct run *run, struct run_point *point, const char *why, struc
 {
     point->tries = 0;
     int rc = pause_hold(run, why, err);
-    return rc == 0 ? runner_check(run, err) : rc;
+    return rc == 0 ? runner_go_on(run, err) : rc;
 }
 
 /* Attempts or budget are used up: 0 try again, 1 go on, negative: the run ends with *code. */

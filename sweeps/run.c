@@ -58,6 +58,7 @@ static int begin_record(struct run *run, struct error *err)
         .notes = context->notes,
         .queued_wall_ns = context->queued_wall_ns,
         .validating_wall_ns = context->validating_wall_ns,
+        .budget_s = context->budget_s,
         .seed = context->seed,
         .clock_virtual = clock_is_virtual(context->clock),
         .simulated = context->bench_file->simulated || context->backend == CAMPAIGN_REFERENCE,
@@ -119,12 +120,14 @@ static int record_unmeasured(struct run *run, int step, int index, int verdict, 
                              struct error *err)
 {
     const struct plan_step *planned = &run->plan->step[step];
+    struct run_outcome *outcome = &run->outcome[planned->first_cell + index];
     struct run_point point = { .step = step,
                                .what = planned->step,
                                .cell = &run->plan->cell[planned->first_cell + index],
-                               .attempt = 1,
+                               /* One that an interrupted run had begun gets its end. */
+                               .attempt = outcome->open != NULL ? outcome->attempts : 1,
                                .verdict = verdict,
-                               .outcome = &run->outcome[planned->first_cell + index] };
+                               .outcome = outcome };
 
     int rc = point_record_cell(run, point.cell, err);
     if (rc == 0)
@@ -133,8 +136,9 @@ static int record_unmeasured(struct run *run, int step, int index, int verdict, 
         rc = point_record_attempt(run, &point, true, 0, why, err);
     if (rc < 0)
         return rc;
-    point.outcome->verdict = verdict;
-    point.outcome->attempts = 1;
+    outcome->verdict = verdict;
+    outcome->attempts = point.attempt;
+    outcome->open = NULL;
     count_verdict(run->result, verdict);
     run->progress.points_done++;
     return 0;
@@ -153,6 +157,47 @@ static int record_skips(struct run *run, int step, struct error *err)
     return rc;
 }
 
+/* ---- Time ---- */
+
+/* Does this point still fit? What does not is recorded as skipped; 1: it was, go on with another one. */
+static int skip_for_time(struct run *run, int step, int index, struct error *err)
+{
+    const struct plan_step *planned = &run->plan->step[step];
+    double planned_s = budget_cell_s(run->plan, planned->first_cell + index);
+    char why[120], needs[40], left[40];
+
+    if (!run->out_of_time && budget_fits(&run->budget, runner_now(run), planned_s))
+        return 0;
+    double left_s = (double)(run->budget.end_ns - runner_now(run)) / NS_PER_S - run->budget.reserve_s;
+    if (run->out_of_time)
+        snprintf(why, sizeof why, "time budget: what it is built on did not fit any more");
+    else
+        snprintf(why, sizeof why, "time budget: needs %s, %s are left",
+                 text_engineering(budget_estimate_s(&run->budget, planned_s), "s", 3, needs, sizeof needs),
+                 text_engineering(fmax(left_s, 0.0), "s", 3, left, sizeof left));
+    run->out_of_time = run->out_of_time || budget_rests_on(planned->step);
+    int rc = record_unmeasured(run, step, index, VERDICT_SKIPPED, why, err);
+    return rc == 0 ? 1 : rc;
+}
+
+/* A step without points that does not fit, or that nothing is left to do for. */
+static bool step_is_late(struct run *run, const struct plan_step *planned)
+{
+    if (run->budget.end_ns == 0 || budget_ends_run(planned->step) || planned->cell_count > 0)
+        return false;
+    run->out_of_time = run->out_of_time || !budget_fits(&run->budget, runner_now(run), planned->duration_s);
+    return run->out_of_time;
+}
+
+/* What a run that is continued had skipped is still missing. */
+static void take_over_time(struct run *run, const struct plan_step *planned)
+{
+    for (int i = 0; i < planned->cell_count && budget_rests_on(planned->step); i++)
+        run->out_of_time =
+            run->out_of_time || (run->plan->cell[planned->first_cell + i].skip[0] == '\0' &&
+                                 run->outcome[planned->first_cell + i].verdict == VERDICT_SKIPPED);
+}
+
 static void gather_verdicts(const struct run *run, const struct plan_step *planned, int *verdict)
 {
     for (int i = 0; i < planned->cell_count; i++)
@@ -167,6 +212,9 @@ static void report_point(struct run *run, const struct plan_step *planned, int i
     run->progress.verdict = verdict;
     run->planned_done_s += planned->cell_count > 0 ? planned->duration_s / planned->cell_count : 0.0;
     run->progress.eta_s = fmax(0.0, run->plan->duration_s - run->planned_done_s);
+    if (run->budget.end_ns != 0)
+        run->progress.eta_s =
+            fmin(run->progress.eta_s, fmax(0.0, (double)(run->budget.end_ns - runner_now(run)) / NS_PER_S));
     runner_progress(run, 0);
     run->progress.cell = -1;
 }
@@ -180,6 +228,8 @@ static int run_cells(struct run *run, int step, struct error *err)
 
     if (rc == 0)
         rc = takeover_restore(run, step, err);
+    take_over_time(run, planned);
+    budget_begin_step(&run->budget);
     while (rc == 0 && !runner_stopping(run)) {
         rc = pause_here(run, err);
         if (rc < 0 || runner_stopping(run))
@@ -188,7 +238,12 @@ static int run_cells(struct run *run, int step, struct error *err)
         int index = strategy_next(run->plan, planned, verdict);
         if (index == STRATEGY_DONE)
             break;
+        if ((rc = skip_for_time(run, step, index, err)) != 0) {
+            rc = rc > 0 ? 0 : rc;
+            continue;
+        }
         int cell_index = planned->first_cell + index;
+        int64_t begin_ns = runner_now(run);
         struct run_point point = { .step = step,
                                    .what = planned->step,
                                    .cell = &run->plan->cell[cell_index],
@@ -202,6 +257,10 @@ static int run_cells(struct run *run, int step, struct error *err)
         rc = point_record_cell(run, point.cell, err);
         if (rc == 0)
             rc = point_run(run, &point, err);
+        if (rc == ERR_CANCELLED && runner_check(run, NULL) == 0 && runner_out_of_time(run))
+            rc = 0; /* while it was held: the error that led there is its result */
+        budget_measured(&run->budget, budget_cell_s(run->plan, cell_index),
+                        (double)(runner_now(run) - begin_ns) / NS_PER_S);
         count_verdict(run->result, point.verdict);
         report_point(run, planned, index, point.verdict);
     }
@@ -256,9 +315,16 @@ static int run_step(struct run *run, int index, struct error *err)
     } else if (skipped) {
         rc = runner_event(run, "skipped", NULL, err, "%s: needs a chip; this run is on the reference",
                           planned->step->name);
+    } else if (step_is_late(run, planned)) {
+        skipped = true;
+        rc = runner_event(run, "skipped", NULL, err, "%s: time budget", planned->step->name);
     } else {
         struct run_point point = { .step = index, .what = planned->step, .cell_index = -1 };
         rc = point_run(run, &point, err);
+        if (rc == ERR_CANCELLED && runner_check(run, NULL) == 0 && runner_out_of_time(run)) {
+            run->out_of_time = true; /* a long wait: the rest is skipped */
+            rc = 0;
+        }
     }
     if (!type->makes_point)
         run->planned_done_s += planned->duration_s;
@@ -376,6 +442,8 @@ static struct run *create(const struct run_context *context, struct run_result *
     run->idle_w = run->u_idle_w = run->temperature_c = NAN;
     run->result = result;
     run->start_ns = clock_now(context->clock);
+    run->budget.end_ns = context->deadline_ns;
+    run->budget.reserve_s = budget_reserve_s(context->plan);
     run->progress = (struct run_progress){ .state = "running",
                                            .step_count = run->plan->step_count,
                                            .step_kind = "",

@@ -90,8 +90,10 @@ struct run_context {
     void *progress_context;
 
     const char *ulid, *operator_name, *tags, *build, *bench_json,
-        *chip_json;                             /* for the record; "" where none */
-    const char *notes;                          /* NULL: "" */
+        *chip_json;      /* for the record; "" where none */
+    int64_t deadline_ns; /* bench clock: everything is off and reported by then; 0: none */
+    double budget_s;     /* what it had when it began, for the record; 0: any */
+    const char *notes;   /* NULL: "" */
     int64_t queued_wall_ns, validating_wall_ns; /* since when it was; 0: never */
     const struct run_history *history;          /* of an interrupted run, or NULL */
 };

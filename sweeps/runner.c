@@ -27,6 +27,20 @@ int runner_check(const struct run *run, struct error *err)
     return 0;
 }
 
+bool runner_out_of_time(const struct run *run)
+{
+    return budget_is_over(&run->budget, runner_now(run));
+}
+
+int runner_go_on(const struct run *run, struct error *err)
+{
+    int rc = runner_check(run, err);
+
+    return rc == 0 && runner_out_of_time(run)
+               ? error_set(err, ERR_CANCELLED, "time budget: what is left is needed for the end of the run")
+               : rc;
+}
+
 bool runner_stopping(const struct run *run)
 {
     return run->context->command != NULL && atomic_load(run->context->command) != RUN_GO;
@@ -34,7 +48,7 @@ bool runner_stopping(const struct run *run)
 
 static int wait_once(struct run *run, int64_t duration_ns, struct error *err)
 {
-    int rc = runner_check(run, err);
+    int rc = runner_go_on(run, err);
 
     if (rc < 0)
         return rc;
@@ -53,6 +67,11 @@ int runner_wait(struct run *run, double seconds, struct error *err)
     int64_t left_ns = (int64_t)llround(seconds * NS_PER_S);
     int rc = 0;
 
+    if (run->budget.end_ns != 0) { /* no longer than there is time; then it is cut short */
+        int64_t free_ns =
+            run->budget.end_ns - runner_now(run) - (int64_t)llround(run->budget.reserve_s * NS_PER_S) + 1;
+        left_ns = left_ns < free_ns ? left_ns : free_ns;
+    }
     do {
         int64_t slice_ns = left_ns < SIGN_OF_LIFE_NS ? left_ns : SIGN_OF_LIFE_NS;
         rc = wait_once(run, slice_ns, err);
@@ -60,7 +79,7 @@ int runner_wait(struct run *run, double seconds, struct error *err)
         if (rc == 0 && left_ns > 0)
             runner_progress(run, 0);
     } while (rc == 0 && left_ns > 0);
-    return rc;
+    return rc == 0 ? runner_go_on(run, err) : rc;
 }
 
 void runner_progress(struct run *run, int64_t samples_done)

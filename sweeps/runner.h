@@ -8,6 +8,7 @@
 
 #include "chip/backend_chip.h"
 #include "chip/reference.h"
+#include "sweeps/budget.h"
 #include "sweeps/judge.h"
 #include "sweeps/power.h"
 #include "sweeps/run.h"
@@ -71,6 +72,8 @@ struct run {
     struct run_result *result;
     struct run_progress progress;
     int64_t start_ns;
+    struct budget budget;
+    bool out_of_time;      /* something that the rest is built on did not fit any more */
     double planned_done_s; /* planned seconds of what has been done: drives the remaining time */
     int retries, errors_told;
     char row[RUN_ROW_MAX];
@@ -92,8 +95,11 @@ struct run_point {
 };
 
 int64_t runner_now(const struct run *run);
-/* ERR_CANCELLED after an abort. Steps ask between batches. */
+/* ERR_CANCELLED after an abort. */
 int runner_check(const struct run *run, struct error *err);
+/* Also when the time of the run is up but for its end: what is under way is cut short. */
+int runner_go_on(const struct run *run, struct error *err);
+bool runner_out_of_time(const struct run *run);
 /* A stop was asked for: no new point. */
 bool runner_stopping(const struct run *run);
 int runner_wait(struct run *run, double seconds, struct error *err);

@@ -167,7 +167,7 @@ static int infer_all(struct run *run, struct run_point *point, struct backend *b
 
     for (int first = score->n; first < accuracy->samples; first += accuracy->batch) {
         int count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
-        int rc = runner_check(run, err);
+        int rc = runner_go_on(run, err);
         if (rc == 0)
             rc = infer_batch(backend, dataset, first, count, result, err);
         if (rc == 0)
@@ -214,7 +214,7 @@ static int fill_window(struct run *run, struct backend *backend, const struct da
     struct inference result[BATCH_DEFAULT];
 
     for (int first = 0; runner_now(run) < until_ns; first += BATCH_DEFAULT) {
-        int rc = runner_check(run, err);
+        int rc = runner_go_on(run, err);
         if (rc == 0)
             rc = infer_batch(backend, dataset, first, BATCH_DEFAULT, result, err);
         if (rc < 0)

@@ -254,7 +254,7 @@ static int measure_round(struct calibration *cal, struct error *err)
             double volt_v = calibrate_volt(cal->middle_v, cal->reference_v, cal->step->adc.bits,
                                            cal->step->level[i], phase);
             struct reading applied = { .value = NAN };
-            int rc = runner_check(cal->run, err);
+            int rc = runner_go_on(cal->run, err);
             if (rc == 0)
                 rc = psu_set_voltage(client, cal->source, volt_v, err);
             if (rc == 0)

@@ -230,7 +230,7 @@ static int record_tensors(struct run *run, struct run_point *point, struct backe
 {
     for (int i = 0; i < point->what->u.record.tensor_samples; i++) {
         struct tensor_sink sink = { run, point, i };
-        int rc = runner_check(run, err);
+        int rc = runner_go_on(run, err);
         if (rc == 0)
             rc = backend->tensors(backend->context, dataset_sample(dataset, i), record_tensor, &sink, err);
         if (rc < 0)

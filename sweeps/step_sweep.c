@@ -184,12 +184,14 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
     if (state->problems->count > problems)
         return; /* said once per axis value, not once per cell */
     for (int i = 0; i < planned->cell_count; i++) {
-        const struct plan_cell *cell = &state->plan->cell[planned->first_cell + i];
+        struct plan_cell *cell = &state->plan->cell[planned->first_cell + i];
+        double before_s = total.seconds;
         struct plan_state there;
         if (cell->skip[0] != '\0')
             continue;
         cell_state(&here, sweep, cell->value, &there);
         add_cell_cost(&here, &there, sweep, &total);
+        cell->duration_s = total.seconds - before_s;
         here = there;
         if (state->problems->count > problems)
             return;

@@ -30,15 +30,18 @@ static bool same_line(const struct step_sweep *sweep, const struct plan_cell *a,
     return true;
 }
 
-/* The cells of one line, from the side that should pass to the side that should fail. */
-static int line_of(const struct plan *plan, const struct plan_step *step, int member, int *ret_index)
+/* The cells of one line, from the side that should pass to the side that should fail; without those that are
+ * not measured, by plan or because there was no time. */
+static int line_of(const struct plan *plan, const struct plan_step *step, const int *verdict, int member,
+                   int *ret_index)
 {
     const struct step_sweep *sweep = &step->step->u.sweep;
     const struct plan_cell *cell = &plan->cell[step->first_cell];
     int n = 0;
 
     for (int i = 0; i < step->cell_count && n < CAMPAIGN_VALUES_MAX; i++) {
-        if (!same_line(sweep, &cell[i], &cell[member]) || cell[i].skip[0] != '\0')
+        if (!same_line(sweep, &cell[i], &cell[member]) || cell[i].skip[0] != '\0' ||
+            verdict[i] == VERDICT_SKIPPED)
             continue;
         double value = cell[i].value[sweep->bisect_axis];
         int k = n++;
@@ -94,7 +97,7 @@ static int next_of_bisection(const struct plan *plan, const struct plan_step *st
     int index[CAMPAIGN_VALUES_MAX];
 
     for (int i = 0; i < step->cell_count; i++) {
-        int n = line_of(plan, step, i, index);
+        int n = line_of(plan, step, verdict, i, index);
         if (n == 0 || plan->cell[step->first_cell + i].skip[0] != '\0')
             continue;
         int next = next_of_line(index, n, verdict);
@@ -118,6 +121,6 @@ int strategy_inferred(const struct plan *plan, const struct plan_step *step, con
     if (step->step->kind != STEP_SWEEP || step->step->u.sweep.strategy != STRATEGY_BISECT ||
         verdict[index] != VERDICT_NONE || plan->cell[step->first_cell + index].skip[0] != '\0')
         return VERDICT_NONE;
-    int n = line_of(plan, step, index, line);
+    int n = line_of(plan, step, verdict, index, line);
     return next_of_line(line, n, verdict) == STRATEGY_DONE ? VERDICT_INFERRED : VERDICT_NONE;
 }

@@ -62,6 +62,7 @@ static int tell(const struct args *args, cJSON *answer, bool plan)
         show_plan(answer, stdout);
     } else {
         printf("%s: ok\n", args->positional[args->positional_count - 1]);
+        show_budget(answer, stdout);
     }
     cJSON_Delete(answer);
     return ok ? EXIT_OK : EXIT_CAMPAIGN;

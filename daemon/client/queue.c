@@ -30,6 +30,7 @@ static int print_json(cJSON *tree)
 static void tell_entry(const cJSON *entry)
 {
     printf("%s\n", show_text(entry, "run"));
+    show_budget(entry, stderr);
     if (strcmp(show_text(entry, "state"), "queued") != 0)
         return;
     fprintf(stderr, "queued at place %.0f", show_number(entry, "place"));

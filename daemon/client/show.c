@@ -381,6 +381,28 @@ static void show_setpoints(const cJSON *setpoints, FILE *out)
     table_free(&table);
 }
 
+void show_budget(const cJSON *tree, FILE *out)
+{
+    const cJSON *budget = cJSON_GetObjectItemCaseSensitive(tree, "budget"), *cell;
+    char fits[CELL_TEXT], cut[CELL_TEXT], limit[CELL_TEXT], used[CELL_TEXT], lasts[CELL_TEXT];
+
+    if (!cJSON_IsObject(budget))
+        return;
+    fprintf(out, "time budget %s%s%s: %s points fit (about %s), %s do not\n",
+            duration_text(show_number(budget, "budget_s"), limit),
+            strcmp(show_text(budget, "until"), "-") != 0 ? ", until " : "",
+            strcmp(show_text(budget, "until"), "-") != 0 ? show_text(budget, "until") : "",
+            count_text(budget, "fits", fits), duration_text(show_number(budget, "used_s"), used),
+            count_text(budget, "cut", cut));
+    cJSON_ArrayForEach(cell, cJSON_GetObjectItemCaseSensitive(budget, "cells"))
+    {
+        char *axes = json_print(cJSON_GetObjectItemCaseSensitive(cell, "axes"), false);
+        fprintf(out, "  will be skipped: %s %s, about %s\n", show_text(cell, "name"),
+                axes != NULL ? axes : "", duration_text(show_number(cell, "duration_s"), lasts));
+        cJSON_free(axes);
+    }
+}
+
 void show_plan(const cJSON *plan, FILE *out)
 {
     static const char *const heads[] = { ">STEP", "KIND", "NAME", ">POINTS", ">SKIPPED", ">TIME", ">BYTES" };
@@ -412,6 +434,7 @@ void show_plan(const cJSON *plan, FILE *out)
             count_text(plan, "points", points), count_text(plan, "samples", samples),
             duration_text(show_number(plan, "duration_s"), time),
             text_bytes(show_number(plan, "bytes"), bytes, sizeof bytes));
+    show_budget(plan, out);
 }
 
 static void percent_text(double share, char out[CELL_TEXT])

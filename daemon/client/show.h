@@ -25,6 +25,8 @@ void show_points(const cJSON *points, FILE *out);
 void show_errors(const cJSON *events, FILE *out);
 void show_reports(const cJSON *events, FILE *out);
 void show_problems(const cJSON *answer, FILE *out);
+/* What does not fit into the "budget" of a check, plan or start; nothing where there is none. */
+void show_budget(const cJSON *tree, FILE *out);
 void show_plan(const cJSON *plan, FILE *out);
 /* How its networks lie on the chip (show_networks.c). */
 void show_networks(const cJSON *plan, FILE *out);
