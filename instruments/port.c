@@ -63,7 +63,7 @@ struct port {
     /* the thread's own */
     struct transport_env env;
     struct interpose layers; /* of env */
-    void *line; /* of env */
+    void *line;              /* of env */
 };
 
 static void raise_fd(int fd)
