@@ -112,6 +112,9 @@ struct dialect_log {
     bool binary; /* a block of 32 bit floats, most significant byte first; else text */
     double period_min_s, period_max_s;
     int values_max; /* of one LOG_FETCH */
+    int fields;     /* of one value: itself, and more where the instrument says more */
+    int value,
+        time; /* which of them; time: seconds by the instrument's clock, -1: one period after the other */
 };
 
 struct dialect {

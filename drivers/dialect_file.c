@@ -76,7 +76,7 @@ static const struct command_rule {
     [DIALECT_LOG_CURRENT] = { "log_current", .takes_value = true, .takes_channel = true },
     [DIALECT_LOG_START] = { "log_start", .takes_channel = true },
     [DIALECT_LOG_COUNT] = { "log_count", .query = true, .takes_channel = true },
-    [DIALECT_LOG_FETCH] = { "log_fetch", .query = true, .takes_channel = true, .takes_count = true },
+    [DIALECT_LOG_FETCH] = { "log_fetch", true, false, true, METERS, 0, true },
     [DIALECT_LOG_STOP] = { "log_stop", .takes_channel = true },
 };
 
@@ -423,7 +423,8 @@ static void read_slots(const struct json_at *root, struct dialect *d)
 
 static void read_log(const struct json_at *root, struct dialect *d)
 {
-    static const char *const KNOWN[] = { "format", "period_min_s", "period_max_s", "values_max", NULL };
+    static const char *const KNOWN[] = { "format", "period_min_s", "period_max_s", "values_max",
+                                         "fields", "value",        "time",         NULL };
     static const char *const FORMATS[] = { "text", "float32", NULL };
     struct json_at at = json_member(root, "log", false);
     if (!at.node)
@@ -433,6 +434,12 @@ static void read_log(const struct json_at *root, struct dialect *d)
     d->log.period_min_s = json_double(&at, "period_min_s", true, 1e-7, 3600, 1e-3);
     d->log.period_max_s = json_double(&at, "period_max_s", true, 1e-7, 1e6, 1);
     d->log.values_max = (int)json_integer(&at, "values_max", true, 1, 100000, 1);
+    d->log.fields = (int)json_integer(&at, "fields", false, 1, DIALECT_FIELDS_MAX, 1);
+    d->log.value = (int)json_integer(&at, "value", false, 0, DIALECT_FIELDS_MAX - 1, 0);
+    d->log.time = (int)json_integer(&at, "time", false, 0, DIALECT_FIELDS_MAX - 1, -1);
+    if (d->log.value >= d->log.fields || d->log.time >= d->log.fields || d->log.value == d->log.time)
+        json_problem(&at, "", "of %d fields, %d cannot be the value and %d the time", d->log.fields,
+                     d->log.value, d->log.time);
     if (d->log.period_min_s > d->log.period_max_s)
         json_problem(&at, "", "period_min_s %g is above period_max_s %g", d->log.period_min_s,
                      d->log.period_max_s);

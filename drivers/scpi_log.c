@@ -31,7 +31,7 @@ int scpi_log_start(struct scpi_talk *talk, struct scpi_log *log, struct message 
     if (!code)
         code = scpi_talk_set_value(talk, DIALECT_LOG_START, m->channel, 0, 0, err);
     if (!code)
-        *log = (struct scpi_log){ .running = true };
+        *log = (struct scpi_log){ .running = true, .period_s = period_s };
     return code;
 }
 
@@ -134,37 +134,57 @@ static int fetch(struct scpi_talk *talk, const struct scpi_log *log, int channel
         code = scpi_talk_query(talk, text, d->timeout_s, err);
     if (code)
         return code;
+    max *= (size_t)d->log.fields;
     return d->log.binary ? take_floats(talk, ret, max, ret_n, err) : take_list(talk, ret, max, ret_n, err);
+}
+
+/* `n` values out of their fields, then as many times: seconds since the start. */
+static void sort_out(struct scpi_log *log, const struct dialect_log *as, const double *fields, size_t n,
+                     double *ret, uint32_t *ret_flags)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double *record = fields + i * (size_t)as->fields;
+        bool number = isfinite(record[as->value]) && fabs(record[as->value]) < NAN_FROM;
+        ret[i] = number ? record[as->value] : NAN;
+        *ret_flags |= number ? 0 : READING_NOT_A_NUMBER;
+        if (as->time < 0) {
+            ret[n + i] = (double)(log->fetched + (int64_t)i + 1) * log->period_s;
+            continue;
+        }
+        if (log->fetched == 0 && i == 0)
+            log->zero_s = record[as->time] - log->period_s;
+        ret[n + i] = record[as->time] - log->zero_s;
+    }
 }
 
 int scpi_log_read(struct scpi_talk *talk, struct scpi_log *log, struct message *m, uint8_t *payload,
                   size_t room, struct error *err)
 {
-    size_t max = room / sizeof(double), n = 0;
+    const struct dialect_log *as = &talk->dialect->log;
+    size_t max = room / (2 * sizeof(double)), got = 0, fields = (size_t)as->fields;
     if (!log->running)
         return error_set(err, ERR_REFUSED, "the logger of channel %d does not run: it must be started again",
                          m->channel);
-    if (max > (size_t)talk->dialect->log.values_max)
-        max = (size_t)talk->dialect->log.values_max;
-    double *values = max > 0 ? malloc(max * sizeof *values) : NULL;
+    if (max > (size_t)as->values_max)
+        max = (size_t)as->values_max;
+    double *values = max > 0 ? malloc(max * (fields + 2) * sizeof *values) : NULL;
     if (!values)
         return error_set(err, max > 0 ? ERR_MEMORY : ERR_INTERNAL, "values of a logger");
-    int code = fetch(talk, log, m->channel, max, values, &n, err);
+    int code = fetch(talk, log, m->channel, max, values, &got, err);
+    if (!code && got % fields != 0)
+        code = error_set(err, ERR_GARBAGE, "%zu numbers are no values of %zu fields", got, fields);
     if (code && !scpi_talk_has(talk, DIALECT_LOG_COUNT))
         log->running =
             false; /* what was fetched and lost on the way is gone: nobody knows when the next one is */
     if (!code) {
+        size_t n = got / fields;
+        double *sorted = values + max * fields;
         m->flags = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (isfinite(values[i]) && fabs(values[i]) < NAN_FROM)
-                continue;
-            values[i] = NAN;
-            m->flags |= READING_NOT_A_NUMBER;
-        }
-        memcpy(payload, values, n * sizeof *values);
+        sort_out(log, as, values, n, sorted, &m->flags);
+        memcpy(payload, sorted, 2 * n * sizeof *sorted);
         m->value[0] = (double)log->fetched;
         m->count = (uint32_t)n;
-        m->payload_length = (uint32_t)(n * sizeof *values);
+        m->payload_length = (uint32_t)(2 * n * sizeof *sorted);
         log->fetched += (int64_t)n;
     }
     free(values);

@@ -14,6 +14,8 @@
 struct scpi_log {
     bool running;
     int64_t fetched; /* values so far */
+    double period_s;
+    double zero_s; /* of the instrument's clock: its first time, less one period */
 };
 
 int scpi_log_start(struct scpi_talk *talk, struct scpi_log *log, struct message *m, struct error *err);

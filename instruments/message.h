@@ -34,7 +34,8 @@ enum message_op {
                               * NAN   leaves one as it is. Read back */
     MESSAGE_LOG_START, /* value[0] quantity, [1] seconds a value; answer: [1] in force. The instrument keeps
                         * values by itself from here on; time_ns says when it began */
-    MESSAGE_LOG_READ,  /* answer: payload: `count` doubles that were not read yet; value[0] index of the first
+    MESSAGE_LOG_READ,  /* answer: payload: `count` values that were not read yet, and as many times in
+                        * seconds since the start, as doubles; value[0] index of the first
                         */
     MESSAGE_LOG_STOP,
     MESSAGE_LA_CAPTURE, /* payload: struct message_la; answer: value[0] Hz in force, [1] samples, [2] bytes a

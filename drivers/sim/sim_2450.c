@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/base/rng.h"
+#include "drivers/sim/sim_2450.h"
 #include "drivers/sim/sim_models.h"
 #include "drivers/sim/sim_supply.h"
 
@@ -38,25 +39,8 @@ enum {
     AMPS_RANGES = sizeof amps_range / sizeof *amps_range
 };
 
-static const double MAX_V = 210, MAX_A = 1.05, LINE_HZ = 50, TAU_S = 0.2e-3;
+static const double MAX_V = 210, MAX_A = 1.05, TAU_S = 0.2e-3;
 static const double OFF_NORMAL_OHM = 1e3, OFF_HIGH_OHM = 1e10;
-
-enum function { FUNCTION_VOLT, FUNCTION_AMPS };
-
-struct smu {
-    struct scpi_server server; /* first */
-    struct world *world;
-    struct world_source *source;
-    uint64_t seed, entity, readings;
-    bool on, sense_remote, off_high_impedance, tripped;
-    enum function source_function, sense_function;
-    double set[2], limit[2]; /* by function: volts, amperes; limit[f] limits the other quantity of source f */
-    double nplc, ovp_v;
-    double last, last_source;
-    int64_t last_ns;
-    int buffered;
-    struct world_integrals start;
-};
 
 static struct smu *smu_of(const struct scpi_call *call)
 {
@@ -123,7 +107,7 @@ static void reset(void *instrument)
     smu->nplc = 1;
     smu->ovp_v = MAX_V;
     smu->last = NAN;
-    smu->buffered = 0;
+    smu_buffer_reset(smu);
     apply(smu);
 }
 
@@ -370,30 +354,39 @@ static void answer_elements(struct scpi_call *call)
     }
 }
 
-static void read_done(struct scpi_call *call)
+double smu_reading(struct smu *smu, const struct world_integrals *start)
 {
-    struct smu *smu = smu_of(call);
     struct world_integrals end = world_source_integrals(smu->world, smu->source);
-    double dt_s = end.t_s - smu->start.t_s;
+    double dt_s = end.t_s - start->t_s;
     enum function f = smu->sense_function;
-    double value = f == FUNCTION_VOLT ? (end.volt_s - smu->start.volt_s) / dt_s
-                                      : (end.coulomb - smu->start.coulomb) / dt_s;
+    double value =
+        f == FUNCTION_VOLT ? (end.volt_s - start->volt_s) / dt_s : (end.coulomb - start->coulomb) / dt_s;
     int index;
     double rms = range_of(f, value, &index)->noise / sqrt(smu->nplc);
     struct rng rng;
     rng_init(&rng, smu->seed, "readback", smu->entity, 1, smu->readings++);
-    smu->last = with_error(smu, "measure_gain", "measure_offset", f, value, false) + rng_normal(&rng) * rms;
+    return with_error(smu, "measure_gain", "measure_offset", f, value, false) + rng_normal(&rng) * rms;
+}
+
+static void read_done(struct scpi_call *call)
+{
+    struct smu *smu = smu_of(call);
+    smu->last = smu_reading(smu, &smu->start);
     smu->last_source = smu->set[smu->source_function];
     smu->last_ns = sim_now(smu->server.loop);
-    smu->buffered++;
+    smu_buffer_keep(&smu->buffer, smu->last, smu->last_ns);
     answer_elements(call);
 }
 
 static void read_query(struct scpi_call *call)
 {
     struct smu *smu = smu_of(call);
+    if (smu->buffer.timer) {
+        scpi_server_error(call, -213); /* its trigger model is at work */
+        return;
+    }
     smu->start = world_source_integrals(smu->world, smu->source);
-    scpi_server_wait(call, smu->nplc / LINE_HZ, read_done);
+    scpi_server_wait(call, smu->nplc / SMU_LINE_HZ, read_done);
 }
 
 static void measure_volt_query(struct scpi_call *call)
@@ -410,19 +403,9 @@ static void measure_amps_query(struct scpi_call *call)
 
 static void fetch_query(struct scpi_call *call)
 {
-    if (smu_of(call)->buffered == 0)
+    if (smu_of(call)->buffer.count == 0)
         scpi_server_error(call, -230);
     answer_elements(call);
-}
-
-static void clear_buffer(struct scpi_call *call)
-{
-    smu_of(call)->buffered = 0;
-}
-
-static void buffer_count_query(struct scpi_call *call)
-{
-    scpi_server_answer(call, "%d", smu_of(call)->buffered);
 }
 
 static void language_query(struct scpi_call *call)
@@ -460,8 +443,12 @@ static const struct scpi_command commands[] = {
     { "FETCh", NULL, fetch_query },
     { "MEASure:VOLTage[:DC]", NULL, measure_volt_query },
     { "MEASure:CURRent[:DC]", NULL, measure_amps_query },
-    { "TRACe:CLEar", clear_buffer, NULL },
-    { "TRACe:ACTual", NULL, buffer_count_query },
+    { "TRACe:CLEar", smu_buffer_clear, NULL },
+    { "TRACe:ACTual", NULL, smu_buffer_count },
+    { "TRACe:DATA", NULL, smu_buffer_data },
+    { "TRIGger:LOAD", smu_buffer_load, NULL },
+    { "INITiate[:IMMediate]", smu_buffer_start, NULL },
+    { "ABORt", smu_buffer_abort, NULL },
     { "*LANG", NULL, language_query },
     { NULL, NULL, NULL },
 };
@@ -481,6 +468,8 @@ static const struct scpi_model model = {
 static void close_2450(void *device)
 {
     struct smu *smu = device;
+    smu_buffer_reset(smu);
+    free(smu->buffer.record);
     scpi_server_fini(&smu->server);
     free(smu);
 }

@@ -245,11 +245,12 @@ static void loggers_are_checked(void **state)
 static void vital_commands_cannot_be_absent(void **state)
 {
     (void)state;
-    const char *const changes[] = { "\"output_off\": \"OUTP OFF,(@{ch})\",", "", "\"absent\": []",
-                                    "\"absent\": [\"output_off\", \"output_of\"]", NULL };
+    const char *const changes[] = { "\"output_off\": \"OUTP OFF,(@{ch})\",", "",
+                                    "\"absent\": [\"log_fetch\"]",
+                                    "\"absent\": [\"log_fetch\", \"output_off\", \"output_of\"]", NULL };
     assert_int_equal(load_changed(changes), ERR_INVALID);
     assert_true(told("/absent", "cannot do without 'output_off'"));
-    assert_true(told("/absent/1", "is no command"));
+    assert_true(told("/absent/2", "is no command"));
 }
 
 /* A command that names none of several channels would act on whichever was selected last. */

@@ -55,14 +55,17 @@ static struct message good(struct sim_rig *rig, int op, double v0, double v1)
     return m;
 }
 
-/* Everything that there is by now, appended; the number of values so far. */
-static size_t fetch(struct sim_rig *rig, double *out, size_t have, size_t max)
+/* Everything that there is by now, appended, with the seconds since the start; the number of values so far.
+ */
+static size_t fetch(struct sim_rig *rig, double *out, double *at_s, size_t have, size_t max)
 {
     for (;;) {
         struct message m = good(rig, MESSAGE_LOG_READ, 0, 0);
-        assert_int_equal(m.payload_length, m.count * sizeof(double));
+        size_t bytes = m.count * sizeof(double);
+        assert_int_equal(m.payload_length, 2 * bytes);
         assert_true(m.value[0] == (double)have && have + m.count <= max);
-        memcpy(out + have, rig->payload, m.payload_length);
+        memcpy(out + have, rig->payload, bytes);
+        memcpy(at_s + have, rig->payload + bytes, bytes);
         have += m.count;
         if (m.count < 64)
             return have;
@@ -73,7 +76,7 @@ static void n6705c_keeps_a_step_in_its_place(void **state)
 {
     (void)state;
     struct sim_rig *rig = start("n6705c", "keysight-n6705c-n6784a", CLASS_PSU);
-    static double value[4000];
+    static double value[4000], at_s[4000];
     size_t n = 0;
     good(rig, MESSAGE_SET_LIMIT, 0.1, 0);
     good(rig, MESSAGE_SET_VOLTAGE, 1.0, 0);
@@ -83,24 +86,57 @@ static void n6705c_keeps_a_step_in_its_place(void **state)
     assert_true(m.value[1] == 1e-3);
     int64_t begin_ns = clock_now(rig->env.clock);
     sim_rig_wait(rig, 0.3);
-    n = fetch(rig, value, n, 4000);
+    n = fetch(rig, value, at_s, n, 4000);
     good(rig, MESSAGE_SET_VOLTAGE, 2.0, 0);
     double step_s = (double)(clock_now(rig->env.clock) - begin_ns) / 1e9;
     sim_rig_wait(rig, 0.3);
-    n = fetch(rig, value, n, 4000);
+    n = fetch(rig, value, at_s, n, 4000);
     double seconds = (double)(clock_now(rig->env.clock) - begin_ns) / 1e9;
     assert_true(fabs((double)n - seconds / 1e-3) < 12); /* none lost, none twice */
     for (size_t i = 0; i < n; i++) {
-        double at_s = ((double)i + 0.5) * 1e-3;
-        if (fabs(at_s - step_s) > 0.012 && fabs(value[i] - (at_s < step_s ? 1.0 : 2.0)) > 2e-3)
-            fail_msg("value %zu at %g s: %g V; the step was at %g s", i, at_s, value[i], step_s);
+        if (fabs(at_s[i] - step_s) > 0.012 && fabs(value[i] - (at_s[i] < step_s ? 1.0 : 2.0)) > 2e-3)
+            fail_msg("value %zu at %g s: %g V; the step was at %g s", i, at_s[i], value[i], step_s);
     }
     good(rig, MESSAGE_MEASURE, QUANTITY_VOLTAGE, 0); /* numbers are text again, or still */
     good(rig, MESSAGE_LOG_STOP, 0, 0);
     good(rig, MESSAGE_LOG_START, QUANTITY_CURRENT, 10e-3);
     sim_rig_wait(rig, 0.1);
-    n = fetch(rig, value, 0, 4000);
+    n = fetch(rig, value, at_s, 0, 4000);
     assert_true(n >= 9 && n <= 11 && fabs(value[3]) < 1e-3);
+    end(rig);
+}
+
+/* Its buffer keeps what was read, and says itself when each reading was taken. */
+static void k2450_keeps_a_step_in_its_place(void **state)
+{
+    (void)state;
+    struct sim_rig *rig = start("2450", "keithley-2450", CLASS_SMU);
+    static double value[2000], at_s[2000];
+    good(rig, MESSAGE_SET_LIMIT, 0.1, 0);
+    good(rig, MESSAGE_SET_VOLTAGE, 0.5, 0);
+    good(rig, MESSAGE_OUTPUT, 1, 0);
+    sim_rig_wait(rig, 0.2);
+    good(rig, MESSAGE_LOG_START, QUANTITY_VOLTAGE, 0.005);
+    int64_t begin_ns = clock_now(rig->env.clock);
+    sim_rig_wait(rig, 1.0);
+    size_t n = fetch(rig, value, at_s, 0, 2000);
+    good(rig, MESSAGE_SET_VOLTAGE, 1.5, 0);
+    double step_s = (double)(clock_now(rig->env.clock) - begin_ns) / 1e9;
+    sim_rig_wait(rig, 1.0);
+    n = fetch(rig, value, at_s, n, 2000);
+    assert_true(n > 70 && n < 84); /* 20 ms of aperture and 5 ms of pause each */
+    for (size_t i = 0; i < n; i++) {
+        if (fabs(at_s[i] - step_s) > 0.06 && fabs(value[i] - (at_s[i] < step_s ? 0.5 : 1.5)) > 5e-3)
+            fail_msg("value %zu at %g s: %g V; the step was at %g s", i, at_s[i], value[i], step_s);
+    }
+    struct error err = { 0 };
+    assert_int_equal(sim_rig_fault(rig, "dut", "truncate", 1, 0), 0);
+    assert_int_not_equal(ask(rig, MESSAGE_LOG_READ, 0, 0, NULL, &err), 0);
+    assert_int_equal(rig->driver->resync(rig->state, &err), 0);
+    sim_rig_wait(rig, 0.2);
+    assert_true(fetch(rig, value, at_s, n, 2000) > n); /* nothing was lost: it is still there */
+    good(rig, MESSAGE_LOG_STOP, 0, 0);
+    good(rig, MESSAGE_MEASURE, QUANTITY_VOLTAGE, 0);
     end(rig);
 }
 
@@ -149,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(n6705c_keeps_a_step_in_its_place),
+        cmocka_unit_test(k2450_keeps_a_step_in_its_place),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(a_broken_block_is_no_data),
     };
