@@ -21,6 +21,7 @@
 #include "daemon/base/notify.h"
 #include "daemon/daemon.h"
 #include "daemon/files.h"
+#include "daemon/heart.h"
 #include "daemon/keeper_process.h"
 #include "daemon/safe_report.h"
 #include "daemon/spawn.h"
@@ -280,7 +281,7 @@ static int run_init(struct daemon *d, struct error *err)
 /* Ends the run, outputs down and verified, while the streams still hear of it. */
 static void run_fini(struct daemon *d)
 {
-    sched_halt(d->sched);
+    heart_halt(d);
 }
 
 static int tokens_init(struct daemon *d, struct error *err)
@@ -408,16 +409,15 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
     struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
     struct error err = { .code = 0 };
 
+    heart_rise();
     for (;;) {
         int ready = poll(&pfd, 1, KEEPER_BEAT_MS);
-        if (daemon->keeper != NULL && keeper_client_heartbeat(daemon->keeper, &err) != 0) {
+        if (heart_beat(daemon, &err) != 0) {
             log_error("heartbeat", &err);
             log_notice("the keeper no longer serves this daemon: ending");
             *ret_err = err;
             return err.code; /* a service manager starts us again, and the run goes on */
         }
-        if (daemon->keeper != NULL)
-            atomic_store(&daemon->beat_ns, clock_host_now());
         watchdog_turn(daemon->watchdog);
         if (ready <= 0)
             continue;

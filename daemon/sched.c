@@ -5,6 +5,7 @@
  */
 #include "daemon/sched.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,7 +265,11 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
     snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "idle");
     sched->snapshot.safe = true;
     pthread_mutex_init(&sched->lock, NULL);
-    pthread_cond_init(&sched->wake, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&sched->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
     int code = pthread_create(&sched->runner, NULL, runner_main, sched);
     if (code != 0) {
         pthread_cond_destroy(&sched->wake);
@@ -306,26 +311,40 @@ const struct sched_setup *sched_setup_of(const struct sched *sched)
     return &sched->setup;
 }
 
-void sched_halt(struct sched *sched)
+bool sched_halt(struct sched *sched, int wait_ms)
 {
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += wait_ms % 1000 * NS_PER_MS;
+    if (until.tv_nsec >= NS_PER_S) {
+        until.tv_sec++;
+        until.tv_nsec -= NS_PER_S;
+    }
     pthread_mutex_lock(&sched->lock);
+    bool first = !sched->quit;
     sched->quit = true;
     pthread_cond_broadcast(&sched->wake);
     while (sched->picking)
         pthread_cond_wait(&sched->wake, &sched->lock);
     pthread_mutex_unlock(&sched->lock);
-    (void)command_run(sched, RUN_HALT, "aborting", NULL);
+    if (first)
+        (void)command_run(sched, RUN_HALT, "aborting", NULL);
     pthread_mutex_lock(&sched->lock);
-    while (sched->busy)
-        pthread_cond_wait(&sched->wake, &sched->lock);
+    while (sched->busy && pthread_cond_timedwait(&sched->wake, &sched->lock, &until) != ETIMEDOUT)
+        ;
+    bool halted = !sched->busy;
     pthread_mutex_unlock(&sched->lock);
+    return halted;
 }
 
 void sched_close(struct sched *sched)
 {
     if (sched == NULL)
         return;
-    sched_halt(sched);
+    while (!sched_halt(sched, 1000))
+        ;
     pthread_join(sched->runner, NULL);
     pthread_cond_destroy(&sched->wake);
     pthread_mutex_destroy(&sched->lock);

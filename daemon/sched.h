@@ -33,12 +33,12 @@ struct sched_setup {
 
 /* The setup's pointers are borrowed until close. */
 int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct error *err);
-/* Ends the run as interrupted (the next daemon resumes it), waits for its ordered power-down, accepts no
- * other. */
-void sched_halt(struct sched *sched);
 /* As it was opened with. */
 const struct sched_setup *sched_setup_of(const struct sched *sched);
-/* sched_halt, and ends the runner thread. */
+/* Ends the run as interrupted (the next daemon resumes it), accepts no other, and waits for its ordered
+ * power-down, but no longer than wait_ms. True when no run is left. */
+bool sched_halt(struct sched *sched, int wait_ms);
+/* Halts, however long that takes, and ends the runner thread. */
 void sched_close(struct sched *sched);
 
 /* Goes on with what a dead daemon left behind, as `policy` (--resume) says; then, and from now on, begins

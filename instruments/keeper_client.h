@@ -17,8 +17,9 @@ enum { KEEPER_BEAT_MS = 250, KEEPER_BEAT_LIMIT_MS = 1000, KEEPER_STEP_MS = 1000 
 double keeper_client_time_scale(void);
 
 /* The daemon's sign of life, from its MAIN thread: open, beat at least every KEEPER_BEAT_MS, close last of
- * all. Closing it, or silence for KEEPER_BEAT_LIMIT_MS, makes the keeper fence every client of this process
- * and run its undo list. */
+ * all. Closing it, or silence for KEEPER_BEAT_LIMIT_MS while this process has something switched on and is
+ * not starved of processor time, makes the keeper fence every client of this process and run its undo list.
+ */
 struct keeper_heartbeat;
 int keeper_client_heartbeat_open(const char *socket_path, struct keeper_heartbeat **ret, struct error *err);
 /* Never waits. ERR_FENCED when the keeper has dropped this process. */

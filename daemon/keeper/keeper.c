@@ -21,6 +21,9 @@
 enum { CALL_FREE, CALL_PENDING, CALL_DONE, CALL_ABANDONED };
 enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20, CALLS_MAX = 4 * UNDO_STEPS_MAX };
 
+/* How long virtual time may stand still for somebody who only waits for a processor. */
+#define PATIENCE_NS (10 * NS_PER_S)
+
 /* One request of the keeper's own to a port, from a fixed store. Given back by whoever comes last: us, or the
  * port after we gave up. */
 struct call {
@@ -93,10 +96,10 @@ static bool all_done(struct call *const *call, int count)
 }
 
 /* Waits for the calls, at most limit_ns of host time. In virtual time a process that stands still with the
- * clock in its hands would hold us up too: after half the time it loses it. */
+ * clock in its hands would hold us up too: after half the time it loses it, or begins another half. */
 static void wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns)
 {
-    int64_t start_ns = clock_host_now();
+    int64_t start_ns = clock_host_now(), patient_ns = start_ns + PATIENCE_NS;
     bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
     while (!all_done(call, count)) {
         int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
@@ -104,8 +107,10 @@ static void wait_for(struct keeper *keeper, struct call *const *call, int count,
         if (left_ns <= 0 && stalled)
             return;
         if (left_ns <= 0) {
-            keeper->stalled(keeper->stalled_context);
-            stalled = true;
+            bool patient = keeper->patient && clock_host_now() < patient_ns;
+            stalled = keeper->stalled(keeper->stalled_context, patient);
+            if (!stalled)
+                start_ns = clock_host_now();
             continue;
         }
         struct pollfd fd = { .fd = keeper->done_fd, .events = POLLIN };

@@ -48,9 +48,11 @@ struct keeper {
     bool latched;
     char latch_reason[KEEPER_REASON_MAX];
     char *last_safe; /* JSON text of the last run's report, or NULL */
-    /* Called when virtual time stands still while the list waits: frees it from processes that hold it. */
-    void (*stalled)(void *context);
+    /* Called when virtual time stands still while the list waits: frees it from processes that hold it. False
+     * when it is to be waited for them: with patience, if they only wait for a processor. */
+    bool (*stalled)(void *context, bool patient);
     void *stalled_context;
+    bool patient; /* who asked for the list is alive, and waits for it */
 };
 
 /* Takes the lock file SOCKET.lock (ERR_CONFLICT when another keeper holds it), connects every port, reads

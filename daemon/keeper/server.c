@@ -21,6 +21,7 @@
 #include "instruments/keeper_client.h"
 
 #define IDLE_NS (300 * NS_PER_MS)
+#define LOOK_NS (KEEPER_BEAT_MS * NS_PER_MS) /* at heartbeats; a silence that ends sooner is met on time */
 
 /* ---- Links ---- */
 void server_link_unref(struct link *link)
@@ -104,9 +105,13 @@ static void fence(struct server *server, int pid, const char *why)
 }
 
 /* While the list waits in vain: whoever else has the clock in its hands loses it. */
-static void stalled(void *context)
+static bool stalled(void *context, bool patient)
 {
     struct server *server = context;
+    for (const struct link *link = server->links; patient && link; link = link->next) {
+        if (silence_runs(link->pid))
+            return false;
+    }
     for (const struct link *link = server->links; link; link = link->next) {
         struct error err = { 0 };
         log_warning("process %d holds virtual time while outputs are being switched off: it loses the clock",
@@ -114,6 +119,7 @@ static void stalled(void *context)
         if (clock_evict(server->keeper->clock, link->pid, &err))
             log_error("freeing virtual time", &err);
     }
+    return true;
 }
 
 static void link_ended(struct server *server, struct link *link)
@@ -132,16 +138,17 @@ static int64_t beat_limit_ns(void)
     return (int64_t)(KEEPER_BEAT_LIMIT_MS * keeper_client_time_scale()) * NS_PER_MS;
 }
 
-/* Host nanoseconds until the next heartbeat is overdue, idleness has lasted, or our parent wants to hear of
- * us; 0 when there is nothing of the kind. */
+/* Host nanoseconds until the next look at heartbeats, the end of idleness, or the time to let our parent hear
+ * of us; 0 when there is nothing of the kind. */
 static int64_t next_check_ns(const struct server *server)
 {
-    int64_t now_ns = clock_host_now();
     int64_t nearest_ns = server->keeper->options.page ? SUPERVISE_BEAT_MS * NS_PER_MS : INT64_MAX;
     if (server->idle_ns)
-        nearest_ns = server->idle_ns + IDLE_NS - now_ns;
+        nearest_ns = server->idle_ns + IDLE_NS - clock_host_now();
     for (const struct link *link = server->links; link; link = link->next) {
-        int64_t left_ns = link->beat_ns + beat_limit_ns() - now_ns;
+        int64_t left_ns = beat_limit_ns() - link->silence.counted_ns;
+        if (left_ns <= 0 || left_ns > LOOK_NS)
+            left_ns = LOOK_NS;
         if (link->beats && left_ns < nearest_ns)
             nearest_ns = left_ns;
     }
@@ -150,6 +157,8 @@ static int64_t next_check_ns(const struct server *server)
     return nearest_ns > NS_PER_MS ? nearest_ns : NS_PER_MS;
 }
 
+/* Every beat that has come was read before. A process that has nothing switched on harms nobody by its
+ * silence: it may be starting, or ending. */
 static void check_beats(struct server *server)
 {
 #ifdef KEEPER_WITHOUT_HEARTBEAT /* a variant for tests/fault: its judge must fail then */
@@ -157,7 +166,17 @@ static void check_beats(struct server *server)
 #endif
     int64_t now_ns = clock_host_now();
     for (struct link *link = server->links; link; link = link->next) {
-        if (link->beats && now_ns - link->beat_ns > beat_limit_ns()) {
+        bool news;
+        if (!link->beats)
+            continue;
+        silence_look(&link->silence, link->pid, link->beat_ns, now_ns, LOOK_NS);
+        if (!owns_steps(server->keeper, link->pid))
+            silence_excuse(&link->silence, now_ns);
+        enum silence_verdict verdict = silence_judge(&link->silence, link->pid, beat_limit_ns(), &news);
+        if (news)
+            log_warning("process %d is silent for want of a processor: it is given up to %d s", link->pid,
+                        SILENCE_STARVED_LIMIT_MS / 1000);
+        if (verdict == SILENCE_HANGS) {
             fence(server, link->pid, "no heartbeat");
             return; /* the list of links has changed; the rest is seen at the next turn */
         }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "daemon/keeper/keeper.h"
+#include "daemon/keeper/silence.h"
 
 enum { LINKS_MAX = 64, JOBS_PER_LINK = 96, EVENTS_MAX = 16, SMALL_PAYLOAD = MESSAGE_TEXT_MAX };
 
@@ -21,6 +22,7 @@ struct link {
     int fd, pid, slot; /* slot: of the client in the clock, -1 unknown */
     bool greeted, beats;
     int64_t beat_ns;
+    struct silence silence;
     atomic_int references, jobs;
     struct link *next;
 };

@@ -161,7 +161,10 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
 static int do_safe(struct link *link, struct message *m)
 {
     struct keeper *keeper = link->server->keeper;
-    m->value[0] = keeper_safe(keeper, m->value[0] != 0, false, "asked for by a client");
+    bool emergency = m->value[0] != 0;
+    keeper->patient = !emergency;
+    m->value[0] = keeper_safe(keeper, emergency, false, "asked for by a client");
+    keeper->patient = false;
     return 0;
 }
 

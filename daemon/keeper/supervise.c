@@ -21,6 +21,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/keeper/silence.h"
 #include "instruments/keeper_client.h"
 
 enum { PATH_ROOM = 320, LOOK_MS = 100, PAUSE_FIRST_MS = 50, PAUSE_LAST_MS = 1000, EXIT_START = 1 };
@@ -119,30 +120,23 @@ const struct supervise_state *supervise_state(const struct supervise_page *page)
 }
 
 /* ---- The parent ---- */
-/* How long the child has been silent while its parent was not: where the whole machine gets no processor
- * time, the parent's own pauses are no proof against the child. */
-struct silence {
-    int64_t beat_ns, looked_ns, counted_ns;
-};
-
-static bool hung(const struct supervise_page *page, struct silence *silence)
+/* One look. True when the child hangs; that it starves is told, once per silence. */
+static bool hung(const struct supervise_page *page, pid_t child, struct silence *silence)
 {
+    bool news;
+    silence_look(silence, child, atomic_load(&page->beat_ns), clock_host_now(), LOOK_MS * NS_PER_MS);
     int64_t limit_ns = (int64_t)(SUPERVISE_HANG_MS * keeper_client_time_scale()) * NS_PER_MS;
-    int64_t now_ns = clock_host_now(), beat_ns = atomic_load(&page->beat_ns);
-    int64_t passed_ns = now_ns - silence->looked_ns, most_ns = 2 * LOOK_MS * NS_PER_MS;
-    silence->looked_ns = now_ns;
-    if (beat_ns != silence->beat_ns)
-        silence->counted_ns = 0;
-    else
-        silence->counted_ns += passed_ns < most_ns ? passed_ns : most_ns;
-    silence->beat_ns = beat_ns;
-    return silence->counted_ns > limit_ns;
+    enum silence_verdict verdict = silence_judge(silence, child, limit_ns, &news);
+    if (news)
+        log_warning("the keeper (process %d) is silent for want of a processor: it is given up to %d s",
+                    (int)child, SILENCE_STARVED_LIMIT_MS / 1000);
+    return verdict == SILENCE_HANGS;
 }
 
 /* Until the child has ended; hands signals on, and ends a child that hangs or was stopped. */
 static int watch(struct supervise_page *page, pid_t child, const sigset_t *signals, bool *ending)
 {
-    struct silence silence = { .looked_ns = clock_host_now() };
+    struct silence silence = { 0 };
     for (;;) {
         int status;
         pid_t ended = waitpid(child, &status, WNOHANG);
@@ -156,11 +150,11 @@ static int watch(struct supervise_page *page, pid_t child, const sigset_t *signa
             *ending = true;
             kill(child, number);
         }
-        if (hung(page, &silence)) {
+        if (hung(page, child, &silence)) {
             log_line(LOG_ERR, "the keeper (process %d) has stood still for more than %d ms: it is replaced",
                      (int)child, SUPERVISE_HANG_MS);
             kill(child, SIGKILL); /* works on a stopped process, too */
-            silence.counted_ns = 0;
+            silence_excuse(&silence, clock_host_now());
         }
     }
 }
