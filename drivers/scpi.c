@@ -557,6 +557,8 @@ static int scpi_describe(const struct driver_config *config, struct driver_descr
             .can_source = ch->can_source,
             .temp_min_c = ch->temperature.min,
             .temp_max_c = ch->temperature.max,
+            .log_min_s = d->log.period_min_s,
+            .log_max_s = d->log.period_max_s,
             .volt_min_v = ch->can_source ? ch->voltage.min : NAN,
             .volt_max_v = ch->can_source ? ch->voltage.max : NAN,
             .volt_step_v = ch->can_source ? ch->voltage.step : NAN,

@@ -29,6 +29,7 @@ struct bench_channel {
     bool can_source;
     double volt_min_v, volt_max_v, volt_step_v, limit_min_a, limit_max_a, settle_s, measure_s;
     double temp_min_c, temp_max_c; /* of a chamber's set point */
+    double log_min_s, log_max_s;   /* periods of its own logger; 0: it has none */
 };
 
 struct interpose;

@@ -150,12 +150,20 @@ struct record_logic {
     int samples;
     int trigger, trigger_pin; /* enum la_trigger; index of a pin */
 };
+/* Rails that are logged by the instruments that feed them. */
+struct record_rails {
+    int count; /* 0: none */
+    char name[CAMPAIGN_PINS_MAX][CAMPAIGN_NAME_MAX];
+    int quantity; /* enum bench_quantity: volts or amperes */
+    double period_s, seconds;
+};
 struct step_record {
     int position_count; /* of the test mux */
     char position[CAMPAIGN_POSITIONS_MAX][CAMPAIGN_NAME_MAX];
     bool counters, status;
     int dataset, result_samples, tensor_samples; /* dataset -1: none */
     struct record_logic logic;
+    struct record_rails rails;
 };
 struct step_measure {
     double window_s; /* rail averages over this time */

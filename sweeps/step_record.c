@@ -7,6 +7,7 @@
 #include "sweeps/cost.h"
 #include "sweeps/plan_check.h"
 #include "sweeps/record_logic.h"
+#include "sweeps/record_rails.h"
 #include "sweeps/runner.h"
 
 #include <math.h>
@@ -35,7 +36,9 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
                      item.node->valuestring);
     }
     struct json_at logic = json_member(at, "logic", false);
+    struct json_at rails = json_member(at, "rails", false);
     record_logic_parse(&logic, &record->logic);
+    record_rails_parse(&rails, &record->rails);
     record->counters = json_boolean(at, "counters", false, false);
     record->status = json_boolean(at, "status", false, false);
     record->result_samples = (int)json_integer(at, "results", false, 0, RESULTS_MAX, 0);
@@ -74,6 +77,7 @@ static void plan(struct plan_state *state, const struct campaign_step *step, str
                          "results need a loaded network");
     }
     record_logic_plan(state, step, cost);
+    record_rails_plan(state, step, cost);
     double read_s = bench->meter_channel >= 0 ? bench->channel[bench->meter_channel].measure_s : 0.0;
     cost->seconds += record->position_count * (read_s + SETTLE_S + COST_EXCHANGE_S);
     if (state->network >= 0) {
@@ -256,6 +260,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
         rc = record_results(run, point, backend, dataset, err);
     if (rc == 0 && run->has_bench)
         rc = record_logic_execute(run, point, err);
+    if (rc == 0 && run->has_bench)
+        rc = record_rails_execute(run, point, err);
     if (rc == 0 && run->has_bench && record->status)
         rc = record_status(run, point, err);
     if (rc == 0 && run->has_bench && record->counters)
@@ -265,8 +271,8 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     return rc;
 }
 
-static const char *const keys[] = { "test_bus", "logic",   "counters", "status",
-                                    "dataset",  "results", "tensors",  NULL };
+static const char *const keys[] = { "test_bus", "logic",   "rails",   "counters", "status",
+                                    "dataset",  "results", "tensors", NULL };
 const struct step_type step_record_type = {
     .name = "record",
     .needs = STEP_NEEDS_POWER,
