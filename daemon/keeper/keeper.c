@@ -201,7 +201,8 @@ static void run_barrier(struct keeper *keeper, bool emergency, int barrier)
         if (keeper->step_count < (int)(sizeof keeper->step / sizeof *keeper->step))
             keeper->step[keeper->step_count++] = done;
         if (!done.confirmed)
-            log_line(LOG_ERR, "%s is not confirmed off: %s", done.target, done.text);
+            log_with(LOG_ERR, &(struct log_about){ .channel = done.target }, "%s is not confirmed off: %s",
+                     done.target, done.text);
     }
     publish(keeper);
 }
@@ -365,7 +366,8 @@ static void adopt_one(struct keeper *keeper, const struct call *call, int channe
     };
     if (undo_find(&keeper->undo, UNDO_OUTPUT_OFF, channel) < 0)
         keeper_arm(keeper, &step, NULL);
-    log_warning("%s was found switched on: adopted", ch->name);
+    log_with(LOG_WARNING, &(struct log_about){ .channel = ch->name }, "%s was found switched on: adopted",
+             ch->name);
 }
 
 /* Reads which outputs are on; whatever is gets an undo, so that it can be switched off in a sensible order.
