@@ -16,7 +16,8 @@
 #include "instruments/la.h"
 
 enum { METER_CHANNELS = 1 };
-#define OPEN_S 10.0 /* firmware is loaded, serial lines are listened to */
+#define METER_S 0.5  /* of a reading, as meters go */
+#define OPEN_S  10.0 /* firmware is loaded, serial lines are listened to */
 
 struct sigrok {
     struct driver_config *config;
@@ -120,14 +121,15 @@ static int take_samples(struct sigrok *s, size_t bytes, int64_t deadline_ns, str
     return 0;
 }
 
-/* In virtual time a capture takes the time that its samples say: the child's host time does not count. */
+/* In virtual time a capture takes the time that its samples say, and a reading its own: the child's host time
+ * does not count. */
 static int pass_time(const struct sigrok *s, double seconds, struct error *err)
 {
     if (!clock_is_virtual(s->env->clock))
         return 0;
     int code =
         clock_sleep_until(s->env->actor, clock_now(s->env->clock) + (int64_t)(seconds * 1e9), s->env->cut_fd);
-    return code ? error_set(err, code, "a capture") : 0;
+    return code ? error_set(err, code, "cut by a safe request") : 0;
 }
 
 static int do_capture(struct sigrok *s, struct message *m, const uint8_t *payload, struct error *err)
@@ -194,7 +196,7 @@ static int do_measure(struct sigrok *s, struct message *m, struct error *err)
     if (!number)
         m->value[0] = NAN;
     m->payload_length = 0;
-    return 0;
+    return pass_time(s, METER_S, err);
 }
 
 /* Its dial and its pace are the meter's own: asking for the automatic range is all that can be granted. */
@@ -286,7 +288,7 @@ static int sigrok_describe(const struct driver_config *config, struct driver_des
     if (config->class != CLASS_DMM)
         return 0;
     ret->channel_count = METER_CHANNELS;
-    ret->channel[0] = (struct bench_channel){ .number = 1, .measure_s = 0.5 };
+    ret->channel[0] = (struct bench_channel){ .number = 1, .measure_s = METER_S };
     return 0;
 }
 

@@ -24,6 +24,7 @@ enum command {
     SUMP_VALUE = 0xc1
 };
 
+enum { LOOKS_MAX = 10000 }; /* a real one waits for ever */
 enum { LONG_BYTES = 5, INPUTS = 32, MEMORY_BYTES = 24 * 1024, GROUPS = 4, FLAG_DEMUX = 1 };
 
 #define CLOCK_HZ 100e6
@@ -38,6 +39,7 @@ struct sump {
     size_t have;
     uint32_t divider, read_count, delay_count, flags, mask, value, armed_levels;
     uint64_t timer; /* 0: not armed */
+    int looks;      /* since it was armed */
     int client;
 };
 
@@ -71,7 +73,7 @@ static void send_capture(struct sump *s, uint32_t after)
 {
     uint8_t memory[MEMORY_BYTES];
     size_t n = 0;
-    for (uint32_t i = 0; i < s->read_count; i++) {
+    for (uint32_t i = 0; i < s->read_count && n < sizeof memory; i++) {
         uint32_t sample = i < s->delay_count ? after : s->armed_levels;
         for (int group = 0; group < GROUPS && n < sizeof memory; group++) {
             if (!(s->flags >> (2 + group) & 1))
@@ -79,7 +81,8 @@ static void send_capture(struct sump *s, uint32_t after)
         }
     }
     double rate_hz = CLOCK_HZ * (s->flags & FLAG_DEMUX ? 2 : 1) / (s->divider + 1.0);
-    say(s, memory, n, (int64_t)(s->read_count / rate_hz * 1e9));
+    if (n > 0) /* all groups may be off */
+        say(s, memory, n, (int64_t)(s->read_count / rate_hz * 1e9));
 }
 
 static void look(void *context, int64_t now_ns)
@@ -89,13 +92,14 @@ static void look(void *context, int64_t now_ns)
     s->timer = 0;
     if ((now & s->mask) == (s->value & s->mask))
         send_capture(s, now);
-    else
+    else if (s->looks++ < LOOKS_MAX)
         s->timer = sim_at(s->loop, now_ns + POLL_NS, look, s);
 }
 
 static void run(struct sump *s)
 {
     disarm(s);
+    s->looks = 0;
     s->armed_levels = levels(s);
     look(s, sim_now(s->loop));
 }

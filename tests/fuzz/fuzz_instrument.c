@@ -86,6 +86,12 @@ const char *sim_link_resource(const struct sim_link *link)
     return "tcp:127.0.0.1:1";
 }
 
+void *sim_link_context(const struct sim_link *link)
+{
+    (void)link;
+    return NULL;
+}
+
 /* Performs the earliest event; false when there is none. */
 static bool step(void)
 {
