@@ -10,9 +10,20 @@
 #include "drivers/sim/loop_private.h"
 
 /* Host time. Whether bytes are on their way is seen, not timed; these only bound what cannot be seen. */
-#define FULL_NS   (50 * NS_PER_MS) /* a client whose buffers stay full that long does not read */
-#define ACCEPT_NS NS_PER_S         /* a link that nobody has accepted by then leads to somebody else */
-#define LOST_NS   (10 * NS_PER_S)  /* what has not arrived by then never will */
+#define FULL_NS      (50 * NS_PER_MS) /* a client whose buffers stay full that long does not read */
+#define ACCEPT_NS    NS_PER_S         /* a link that nobody has accepted by then leads to somebody else */
+#define TERMINAL_KEY 0x80000000u      /* in the key of a link: a pseudo-terminal (daemon/base/clock.h) */
+#define LOST_NS      (10 * NS_PER_S)  /* what has not arrived by then never will */
+
+/* A terminal goes from hand to hand: what one actor has sent must not be counted for the next. */
+static void note_stray(struct client *client, const struct clock_link *link)
+{
+    uint64_t sent = atomic_load(&link->sent);
+    if (atomic_load(&link->opened) != client->page_opened || sent <= client->received)
+        return;
+    client->stray = sent - client->received;
+    client->stray_since_ns = clock_host_now();
+}
 
 void account_match(struct sim_loop *loop, struct client *client)
 {
@@ -24,6 +35,8 @@ void account_match(struct sim_loop *loop, struct client *client)
         if (owner > 0 && owner <= CLOCK_ACTORS_MAX && atomic_load(&link->key) == client->key &&
             atomic_load(&link->opened) == client->page_opened)
             return;
+        if (client->key & TERMINAL_KEY)
+            note_stray(client, link);
         client->page_link = -1;
         client->leaving_since_ns = clock_host_now();
     }
@@ -114,6 +127,11 @@ static bool is_leaving(const struct sim_link *link, const struct client *client)
            link->kind == SIM_LINK_TCP && clock_host_now() - client->leaving_since_ns < LOST_NS;
 }
 
+static bool has_stray(const struct client *client)
+{
+    return client->stray > 0 && clock_host_now() - client->stray_since_ns < LOST_NS;
+}
+
 /* Whether an actor has a connection that has not been accepted yet. */
 static bool is_expecting(struct sim_loop *loop)
 {
@@ -140,7 +158,8 @@ bool account_all_drained(struct sim_loop *loop)
             if (client->fd < 0)
                 continue;
             account_match(loop, client);
-            if (is_leaving(link, client) || (client->page_link >= 0 && !drained(link, client)))
+            if (is_leaving(link, client) || has_stray(client) ||
+                (client->page_link >= 0 && !drained(link, client)))
                 return false;
         }
     return !is_expecting(loop);

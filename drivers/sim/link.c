@@ -167,7 +167,9 @@ static bool read_all(struct sim_link *link, struct client *client)
             return true;
         if (n <= 0)
             return false;
-        client->received += (uint64_t)n;
+        uint64_t old = client->stray < (uint64_t)n ? client->stray : (uint64_t)n;
+        client->stray -= old;
+        client->received += (uint64_t)n - old;
         client->burst += (uint64_t)n;
         if (!append(&client->in, &client->in_n, &client->in_size, bytes, (size_t)n, INPUT_MAX))
             return false;

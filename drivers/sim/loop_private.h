@@ -65,6 +65,8 @@ struct client {
     int64_t waiting_since_ns; /* host time of that; 0: drained */
     bool asked, parked;       /* the client was woken to look at what lies there; and left it there */
     int64_t leaving_since_ns; /* host time when its actor closed the slot; 0: it has not */
+    uint64_t stray;           /* bytes that the last actor sent into a terminal, still to be read; since: */
+    int64_t stray_since_ns;
 };
 
 struct sim_link {

@@ -209,6 +209,30 @@ static void the_gap_is_kept_between_units(void **state)
     assert_true(clock_now(line->sim.env.clock) - start_ns >= 100 * NS_PER_MS);
 }
 
+/* A terminal's bytes take their way while it goes from hand to hand: what the one before had sent must not be
+ * taken for the first bytes of the next one, or virtual time would not wait for those. */
+static void a_terminal_changes_hands_with_bytes_on_their_way(void **state)
+{
+    struct line *line = *state;
+    struct sim_rig *sim = &line->sim;
+    const struct modbus_link_pace pace = { .timeout_s = 0.2, .gap_s = 0.002 };
+    port_close(line->port);
+    line->port = NULL;
+    for (int i = 0; i < 60; i++) {
+        struct transport *wire = NULL;
+        struct modbus_link *link = NULL;
+        uint16_t words[2];
+        assert_int_equal(transport_open(&sim->env, "line", "sim:rs485", &wire, NULL), 0);
+        sim_rig_wait(sim, 0.001); /* the simulator knows whose it is */
+        assert_int_equal(transport_write(wire, "\xff", 1, clock_now(sim->env.clock) + NS_PER_S, NULL), 0);
+        transport_close(wire);
+        assert_int_equal(modbus_link_open(&sim->env, "line", "sim:rs485?unit=1", &pace, &link, NULL), 0);
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(modbus_link_read(link, 1, 3, 0, 2, words, NULL), 0);
+        modbus_link_close(link);
+    }
+}
+
 /* Whoever tries faults on a real bench must not take what comes for measurements. */
 static void readings_behind_the_fault_layer_say_so(void **state)
 {
@@ -306,6 +330,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_late_unit_does_not_answer_for_others, start_rtu, stop),
         cmocka_unit_test_setup_teardown(a_lost_line_is_lost_for_all_and_comes_back, start_tcp, stop),
         cmocka_unit_test_setup_teardown(the_gap_is_kept_between_units, start_slow, stop),
+        cmocka_unit_test_setup_teardown(a_terminal_changes_hands_with_bytes_on_their_way, start_rtu, stop),
         cmocka_unit_test_setup_teardown(readings_behind_the_fault_layer_say_so, start_faulty, stop),
         cmocka_unit_test_setup_teardown(an_answer_to_a_predecessor_is_not_ours, start_rtu, stop),
         cmocka_unit_test(what_shares_a_line_must_agree),

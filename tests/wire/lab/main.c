@@ -2,7 +2,8 @@
  * Copyright the nightbench authors
  *
  * lab: `lab replay LOG...`, `lab record CHK...`, `lab models`, `lab matrix [SEED [MODEL.FAULT.PHASE]]`, and
- * `lab-careless matrix must-break`: each model must have cells that break. */
+ * `lab-careless matrix must-break`: each model must have cells that break. LAB_TRACE=DIR writes what passes
+ * the wire of each cell. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -174,7 +174,9 @@ static void reboot(void *context)
 /* ---- The course of a cell ---- */
 static bool open_port(struct cell *c)
 {
-    const struct port_options options = { .clock = c->rig->env.clock, .links_path = c->rig->links };
+    const struct port_options options = { .clock = c->rig->env.clock,
+                                          .links_path = c->rig->links,
+                                          .trace_dir = getenv("LAB_TRACE") };
     struct error err = { 0 };
     if (port_open(c->file, 0, &options, &c->port, &err)) {
         broken(c, "port: %s", err.message);
