@@ -6,7 +6,6 @@
  * back. Framing after the maker's binary-mode notes and flashrom's buspirate_spi.c; the pins' state in
  * bit-bang mode is [K]: measure it on the unit before trusting a socket to it. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/spi_bridge.h"
@@ -39,8 +38,7 @@ enum { SPEED_COUNT = sizeof SPEEDS / sizeof *SPEEDS };
 
 struct buspirate {
     struct spi_bridge bridge; /* first */
-    struct transport *transport;
-    int speed; /* index in SPEEDS */
+    int speed;                /* index in SPEEDS */
     uint8_t out[WRITE_READ_HEADER + SPI_TX_MAX];
 };
 
@@ -49,18 +47,15 @@ static struct buspirate *of(struct spi_bridge *bridge)
     return (struct buspirate *)bridge;
 }
 
-static int64_t after(const struct buspirate *s, double seconds)
-{
-    return clock_now(s->bridge.env->clock) + (int64_t)(seconds * 1e9);
-}
-
 /* One byte, answered by 01. */
 static int configure(struct buspirate *s, int byte, struct error *err)
 {
     uint8_t out = (uint8_t)byte, in = 0;
-    int code = transport_write(s->transport, &out, 1, after(s, ANSWER_S), err);
+    int code =
+        transport_write(s->bridge.device.transport, &out, 1, device_after(&s->bridge.device, ANSWER_S), err);
     if (!code)
-        code = transport_read_all(s->transport, &in, 1, after(s, ANSWER_S), err);
+        code = transport_read_all(s->bridge.device.transport, &in, 1,
+                                  device_after(&s->bridge.device, ANSWER_S), err);
     if (code) {
         error_prefix(err, "Bus Pirate command %02x", out);
         return code;
@@ -76,7 +71,7 @@ static int expect(struct buspirate *s, const char *word, int64_t end_ns, size_t 
     char seen[BITBANG_TRIES * 8] = "";
     size_t have = 0, n = strlen(word);
     while (have < sizeof seen) {
-        int code = transport_read_all(s->transport, seen + have, 1, end_ns, err);
+        int code = transport_read_all(s->bridge.device.transport, seen + have, 1, end_ns, err);
         if (code)
             return code;
         have++;
@@ -94,11 +89,13 @@ static int enter_bitbang(struct buspirate *s, struct error *err)
     size_t heard = 0;
     for (int i = 0; i < BITBANG_TRIES; i++) {
         bool last = i == BITBANG_TRIES - 1;
-        int code = transport_write(s->transport, &zero, 1, after(s, ANSWER_S), err);
+        int code = transport_write(s->bridge.device.transport, &zero, 1,
+                                   device_after(&s->bridge.device, ANSWER_S), err);
         if (!code)
-            code = expect(s, "BBIO1", after(s, last ? ANSWER_S : BETWEEN_S), &heard, err);
+            code =
+                expect(s, "BBIO1", device_after(&s->bridge.device, last ? ANSWER_S : BETWEEN_S), &heard, err);
         if (code == 0) /* earlier zeros may bring more of them */
-            return transport_drain(s->transport, s->bridge.env, QUIET_NS, err);
+            return transport_drain(s->bridge.device.transport, s->bridge.device.env, QUIET_NS, err);
         if (code != ERR_TIMEOUT)
             return code;
     }
@@ -110,9 +107,10 @@ static int enter_spi(struct buspirate *s, struct error *err)
 {
     static const uint8_t spi = CMD_SPI;
     size_t heard = 0;
-    int code = transport_write(s->transport, &spi, 1, after(s, ANSWER_S), err);
+    int code =
+        transport_write(s->bridge.device.transport, &spi, 1, device_after(&s->bridge.device, ANSWER_S), err);
     if (!code)
-        code = expect(s, "SPI1", after(s, ANSWER_S), &heard, err);
+        code = expect(s, "SPI1", device_after(&s->bridge.device, ANSWER_S), &heard, err);
     const int settings[] = { CMD_PINS, CMD_SPEED | s->speed, CMD_MODE, CMD_CS_HIGH };
     for (size_t i = 0; i < sizeof settings / sizeof *settings && !code; i++)
         code = configure(s, settings[i], err);
@@ -126,15 +124,15 @@ static int resync(struct spi_bridge *bridge, struct error *err)
 {
     static const uint8_t zeros[FILL_MAX];
     struct buspirate *s = of(bridge);
-    int code = transport_drain(s->transport, bridge->env, QUIET_NS, err);
+    int code = transport_drain(s->bridge.device.transport, bridge->device.env, QUIET_NS, err);
     if (!code)
         code = enter_bitbang(s, err);
     if (code == ERR_NO_ANSWER) {
-        code =
-            transport_write(s->transport, zeros, sizeof zeros, after(s, ANSWER_S + FILL_MAX * BYTE_S), err);
+        code = transport_write(s->bridge.device.transport, zeros, sizeof zeros,
+                               device_after(&s->bridge.device, ANSWER_S + FILL_MAX * BYTE_S), err);
         if (!code) /* all of it has to pass the line before it can be heard */
-            code = transport_drain(s->transport, bridge->env, QUIET_NS + (int64_t)(FILL_MAX * BYTE_S * 1e9),
-                                   err);
+            code = transport_drain(s->bridge.device.transport, bridge->device.env,
+                                   QUIET_NS + (int64_t)(FILL_MAX * BYTE_S * 1e9), err);
         if (!code)
             code = enter_bitbang(s, err);
     }
@@ -150,19 +148,19 @@ static int transfer(struct spi_bridge *bridge, const uint8_t *tx, size_t tx_n, u
     uint8_t first = 0;
     memcpy(s->out, header, sizeof header);
     memcpy(s->out + sizeof header, tx, tx_n);
-    transport_flush(s->transport);
+    transport_flush(s->bridge.device.transport);
     double bytes = (double)(sizeof header + tx_n + rx_n + 1);
-    int64_t end_ns = after(s, ANSWER_S + 2 * bytes * (BYTE_S + 8 / SPEEDS[s->speed]));
-    int code = transport_write(s->transport, s->out, sizeof header + tx_n, end_ns, err);
+    int64_t end_ns = device_after(&s->bridge.device, ANSWER_S + 2 * bytes * (BYTE_S + 8 / SPEEDS[s->speed]));
+    int code = transport_write(s->bridge.device.transport, s->out, sizeof header + tx_n, end_ns, err);
     if (!code)
-        code = transport_read_all(s->transport, &first, 1, end_ns, err);
+        code = transport_read_all(s->bridge.device.transport, &first, 1, end_ns, err);
     if (code)
         return code;
     if (first != DONE)
         return error_set(err, first == 0 ? ERR_REFUSED : ERR_GARBAGE,
                          "the Bus Pirate answers %02x to a transaction of %zu bytes out, %zu in", first, tx_n,
                          rx_n);
-    return transport_read_all(s->transport, rx, rx_n, end_ns, err);
+    return transport_read_all(s->bridge.device.transport, rx, rx_n, end_ns, err);
 }
 
 static int set_clock(struct spi_bridge *bridge, double hz, double *ret_hz, struct error *err)
@@ -193,40 +191,24 @@ static const struct spi_bridge_ops OPS = {
     .resync = resync,
 };
 
-static void buspirate_close(void *state)
+static int set_up(void *state, struct error *err)
 {
     struct buspirate *s = state;
-    if (!s)
-        return;
-    transport_close(s->transport);
-    free(s);
+    double spi_hz = s->bridge.device.config->spi_hz;
+    s->bridge.ops = &OPS;
+    s->bridge.tx_max = SPI_TX_MAX;
+    s->bridge.rx_max = SPI_RX_MAX;
+    snprintf(s->bridge.vendor, sizeof s->bridge.vendor, "Dangerous Prototypes");
+    snprintf(s->bridge.model, sizeof s->bridge.model, "Bus Pirate");
+    snprintf(s->bridge.firmware, sizeof s->bridge.firmware, "BBIO1 SPI1");
+    s->speed = spi_bridge_step(SPEEDS, SPEED_COUNT, spi_hz > 0 ? spi_hz : 1e6);
+    return spi_bridge_resync(s, err); /* one that somebody left driving lets go of its pins */
 }
 
 static int buspirate_open(struct driver_config *config, const struct transport_env *env, void **ret_state,
                           struct error *err)
 {
-    struct buspirate *s = calloc(1, sizeof *s);
-    if (!s)
-        return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
-    s->bridge = (struct spi_bridge){ .ops = &OPS,
-                                     .config = config,
-                                     .env = env,
-                                     .tx_max = SPI_TX_MAX,
-                                     .rx_max = SPI_RX_MAX,
-                                     .vendor = "Dangerous Prototypes",
-                                     .model = "Bus Pirate",
-                                     .firmware = "BBIO1 SPI1" };
-    s->speed = spi_bridge_step(SPEEDS, SPEED_COUNT, config->spi_hz > 0 ? config->spi_hz : 1e6);
-    int code = transport_open(env, config->name, config->resource, &s->transport, err);
-    if (!code)
-        code = spi_bridge_resync(s, err); /* a unit that somebody left in SPI mode lets go of its pins */
-    if (code) {
-        error_at(err, config->name, "", 0);
-        buspirate_close(s);
-        return code;
-    }
-    *ret_state = s;
-    return 0;
+    return device_open(sizeof(struct buspirate), config, env, set_up, ret_state, err);
 }
 
 static int buspirate_describe(const struct driver_config *config, struct driver_description *ret,
@@ -245,7 +227,7 @@ const struct driver driver_buspirate = {
     .classes = 1u << CLASS_SPI,
     .describe = buspirate_describe,
     .open = buspirate_open,
-    .close = buspirate_close,
+    .close = device_close,
     .request = spi_bridge_request,
     .resync = spi_bridge_resync,
 };

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drivers/driver.h"
+#include "drivers/device.h"
 
 enum {
     STATUS_CV = 0x01, /* constant voltage; else constant current */
@@ -53,36 +53,29 @@ enum { MODEL_COUNT = sizeof MODELS / sizeof *MODELS };
 #define DESCRIBED_A 5.1
 
 struct korad {
-    struct driver_config *config;
-    const struct transport_env *env;
-    struct transport *transport;
+    struct device device; /* first */
     const struct korad_model *model;
-    char firmware[16], command[24];
+    char firmware[16];
     int64_t free_ns; /* when the unit listens again */
 };
 
-static int64_t after(const struct korad *s, double seconds)
-{
-    return clock_now(s->env->clock) + (int64_t)(seconds * 1e9);
-}
-
 static int wait_until_free(const struct korad *s, struct error *err)
 {
-    if (clock_now(s->env->clock) >= s->free_ns)
+    if (clock_now(s->device.env->clock) >= s->free_ns)
         return 0;
-    int code = clock_sleep_until(s->env->actor, s->free_ns, s->env->cut_fd);
+    int code = clock_sleep_until(s->device.env->actor, s->free_ns, s->device.env->cut_fd);
     return code ? error_set(err, code, "pause between commands") : 0;
 }
 
 static int tell(struct korad *s, const char *text, struct error *err)
 {
-    snprintf(s->command, sizeof s->command, "%s", text);
+    snprintf(s->device.command, sizeof s->device.command, "%s", text);
     int code = wait_until_free(s, err);
     if (code)
         return code;
-    transport_flush(s->transport); /* the stray byte, and late answers */
-    code = transport_write(s->transport, text, strlen(text), after(s, ANSWER_S), err);
-    s->free_ns = after(s, PAUSE_S);
+    transport_flush(s->device.transport); /* the stray byte, and late answers */
+    code = transport_write(s->device.transport, text, strlen(text), device_after(&s->device, ANSWER_S), err);
+    s->free_ns = device_after(&s->device, PAUSE_S);
     return code;
 }
 
@@ -90,8 +83,8 @@ static int ask(struct korad *s, const char *text, void *answer, size_t n, struct
 {
     int code = tell(s, text, err);
     if (!code)
-        code = transport_read_all(s->transport, answer, n, after(s, ANSWER_S), err);
-    s->free_ns = after(s, PAUSE_S);
+        code = transport_read_all(s->device.transport, answer, n, device_after(&s->device, ANSWER_S), err);
+    s->free_ns = device_after(&s->device, PAUSE_S);
     return code;
 }
 
@@ -265,7 +258,7 @@ static int do_identify(const struct korad *s, struct message *m, uint8_t *payloa
 /* A raw question: its answer is what comes until the line is quiet. */
 static int do_query(struct korad *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
-    char text[sizeof s->command];
+    char text[sizeof s->device.command];
     if (m->payload_length >= sizeof text)
         return error_set(err, ERR_RANGE, "command is longer than %zu bytes", sizeof text - 1);
     memcpy(text, payload, m->payload_length);
@@ -276,7 +269,8 @@ static int do_query(struct korad *s, struct message *m, uint8_t *payload, size_t
     double wait_s = ANSWER_S;
     while (!code && question && have < room && have < IDENTITY_MAX) {
         struct error quiet = { 0 };
-        code = transport_read(s->transport, payload + have, room - have, after(s, wait_s), &n, &quiet);
+        code = transport_read(s->device.transport, payload + have, room - have,
+                              device_after(&s->device, wait_s), &n, &quiet);
         if (!code)
             have += n;
         else if (err && !(code == ERR_TIMEOUT && have > 0))
@@ -285,14 +279,15 @@ static int do_query(struct korad *s, struct message *m, uint8_t *payload, size_t
     }
     if (code == ERR_TIMEOUT && have > 0)
         code = 0; /* the end of the answer */
-    s->free_ns = after(s, PAUSE_S);
+    s->free_ns = device_after(&s->device, PAUSE_S);
     if (!code)
         m->payload_length = (uint32_t)have;
     return code;
 }
 
-static int serve(struct korad *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
+static int serve(void *state, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
+    struct korad *s = state;
     if (m->op == MESSAGE_IDENTIFY)
         return do_identify(s, m, payload, room, err);
     if (m->op == MESSAGE_QUERY)
@@ -322,17 +317,7 @@ static int serve(struct korad *s, struct message *m, uint8_t *payload, size_t ro
 static int korad_request(void *state, struct message *message, uint8_t *payload, size_t room,
                          struct error *err)
 {
-    struct korad *s = state;
-    struct message work = *message;
-    int64_t start_ns = clock_now(s->env->clock);
-    s->command[0] = '\0';
-    int code = serve(s, &work, payload, room, err);
-    if (code) {
-        error_at(err, s->config->name, s->command, clock_now(s->env->clock) - start_ns);
-        return code;
-    }
-    *message = work;
-    return 0;
+    return device_request(state, serve, message, payload, room, err);
 }
 
 /* Reads the identity; what is behind it (01 or bc on some units) is no text. */
@@ -364,8 +349,8 @@ static int korad_resync(void *state, struct error *err)
 {
     struct korad *s = state;
     const struct korad_model *was = s->model;
-    s->free_ns = after(s, PAUSE_S);
-    int code = transport_drain(s->transport, s->env, (int64_t)(IDENTITY_END_S * 1e9), err);
+    s->free_ns = device_after(&s->device, PAUSE_S);
+    int code = transport_drain(s->device.transport, s->device.env, (int64_t)(IDENTITY_END_S * 1e9), err);
     if (!code)
         code = identify(s, err);
     if (!code && was && s->model != was)
@@ -373,33 +358,10 @@ static int korad_resync(void *state, struct error *err)
     return code;
 }
 
-static void korad_close(void *state)
-{
-    struct korad *s = state;
-    if (!s)
-        return;
-    transport_close(s->transport);
-    free(s);
-}
-
 static int korad_open(struct driver_config *config, const struct transport_env *env, void **ret_state,
                       struct error *err)
 {
-    struct korad *s = calloc(1, sizeof *s);
-    if (!s)
-        return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
-    s->config = config;
-    s->env = env;
-    int code = transport_open(env, config->name, config->resource, &s->transport, err);
-    if (!code)
-        code = korad_resync(s, err);
-    if (code) {
-        error_at(err, config->name, s->command, 0);
-        korad_close(s);
-        return code;
-    }
-    *ret_state = s;
-    return 0;
+    return device_open(sizeof(struct korad), config, env, korad_resync, ret_state, err);
 }
 
 static int korad_describe(const struct driver_config *config, struct driver_description *ret,
@@ -429,7 +391,7 @@ const struct driver driver_korad = {
     .classes = 1u << CLASS_PSU,
     .describe = korad_describe,
     .open = korad_open,
-    .close = korad_close,
+    .close = device_close,
     .request = korad_request,
     .resync = korad_resync,
 };

@@ -10,18 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drivers/driver.h"
+#include "drivers/device.h"
 #include "drivers/modbus_line.h"
 #include "drivers/modbus_map.h"
 
 enum { BLOCK_MAX = 32, ROLES_AT_ONCE = 6 };
 
 struct modbus {
-    struct driver_config *config;
-    const struct transport_env *env;
+    struct device device; /* first */
     struct modbus_map *map;
     struct modbus_link *link;
-    char command[ERROR_COMMAND_MAX]; /* what was done last, for errors */
     char serial[24], firmware[24];
     /* Analog outputs have no switch: off is 0 V, and this is what on brings back. */
     double wanted_v[BENCH_CHANNELS_MAX];
@@ -39,7 +37,7 @@ static int find_target(const struct modbus *s, int number, struct target *ret, s
     int per_unit = s->map->dialect.channel_count;
     int unit = number >= 1 ? modbus_link_unit(s->link, (number - 1) / per_unit) : -1;
     if (unit < 0)
-        return error_set(err, ERR_INVALID, "%s has no channel %d", s->config->name, number);
+        return error_set(err, ERR_INVALID, "%s has no channel %d", s->device.config->name, number);
     int channel = (number - 1) % per_unit + 1;
     *ret = (struct target){ unit, channel, number - 1, &s->map->dialect.channel[channel - 1] };
     return 0;
@@ -60,8 +58,8 @@ static int get_raw(struct modbus *s, const struct target *t, int role, uint16_t 
     if (!reg)
         return ERR_UNSUPPORTED;
     int address = modbus_map_address(reg, t->channel);
-    snprintf(s->command, sizeof s->command, "unit %d: read %s at %d", t->unit, modbus_role_name(role),
-             address);
+    snprintf(s->device.command, sizeof s->device.command, "unit %d: read %s at %d", t->unit,
+             modbus_role_name(role), address);
     return modbus_link_read(s->link, t->unit, reg->function, address, modbus_map_words(reg), ret_words, err);
 }
 
@@ -95,7 +93,8 @@ static int get_many(struct modbus *s, const struct target *t, const int *roles, 
     bool block = alike && end - first <= BLOCK_MAX;
     uint16_t words[BLOCK_MAX];
     if (block) {
-        snprintf(s->command, sizeof s->command, "unit %d: read %d .. %d", t->unit, first, end - 1);
+        snprintf(s->device.command, sizeof s->device.command, "unit %d: read %d .. %d", t->unit, first,
+                 end - 1);
         int code = modbus_link_read(s->link, t->unit, function, first, end - first, words, err);
         if (code)
             return code;
@@ -122,8 +121,8 @@ static int set(struct modbus *s, const struct target *t, int role, double value,
         return ERR_UNSUPPORTED;
     int count = modbus_map_words(reg), address = modbus_map_address(reg, t->channel);
     int code = modbus_map_encode(s->map, role, value, words, err);
-    snprintf(s->command, sizeof s->command, "unit %d: %s at %d = %g", t->unit, modbus_role_name(role),
-             address, value);
+    snprintf(s->device.command, sizeof s->device.command, "unit %d: %s at %d = %g", t->unit,
+             modbus_role_name(role), address, value);
     if (!code)
         code = modbus_link_write(s->link, t->unit, address, words, count, err);
     if (!code)
@@ -326,7 +325,7 @@ static int check_model(struct modbus *s, int unit, struct error *err)
     uint16_t id = 0;
     if (map->id_address < 0)
         return 0;
-    snprintf(s->command, sizeof s->command, "unit %d: read model at %d", unit, map->id_address);
+    snprintf(s->device.command, sizeof s->device.command, "unit %d: read model at %d", unit, map->id_address);
     int code = modbus_link_read(s->link, unit, map->id_function, map->id_address, 1, &id, err);
     if (code)
         return code;
@@ -398,7 +397,7 @@ static int do_query(struct modbus *s, struct message *m, uint8_t *payload, size_
     if (sscanf(text, "read %d %d %d %d%c", &unit, &function, &address, &count, &tail) != 4 || unit < 1 ||
         unit > 247 || (function != 3 && function != 4) || count < 1 || count > MODBUS_LINK_READ_MAX)
         return error_set(err, ERR_INVALID, "write: read UNIT FUNCTION ADDRESS COUNT, function 3 or 4");
-    snprintf(s->command, sizeof s->command, "%s", text);
+    snprintf(s->device.command, sizeof s->device.command, "%s", text);
     int code = modbus_link_read(s->link, unit, function, address, count, words, err);
     size_t n = 0;
     for (int i = 0; i < count && !code; i++)
@@ -413,8 +412,9 @@ static int do_query(struct modbus *s, struct message *m, uint8_t *payload, size_
 }
 
 /* ---- The driver ---- */
-static int serve(struct modbus *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
+static int serve(void *state, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
+    struct modbus *s = state;
     struct target t;
     if (m->op == MESSAGE_IDENTIFY)
         return do_identify(s, m, payload, room, err);
@@ -451,17 +451,7 @@ static int serve(struct modbus *s, struct message *m, uint8_t *payload, size_t r
 static int modbus_request(void *state, struct message *message, uint8_t *payload, size_t room,
                           struct error *err)
 {
-    struct modbus *s = state;
-    struct message work = *message;
-    int64_t start_ns = clock_now(s->env->clock);
-    s->command[0] = '\0';
-    int code = serve(s, &work, payload, room, err);
-    if (code) {
-        error_at(err, s->config->name, s->command, clock_now(s->env->clock) - start_ns);
-        return code;
-    }
-    *message = work;
-    return 0;
+    return device_request(state, serve, message, payload, room, err);
 }
 
 static int modbus_resync(void *state, struct error *err)
@@ -476,7 +466,7 @@ static void modbus_close_state(void *state)
         return;
     modbus_link_close(s->link);
     free(s->map);
-    free(s);
+    device_close(s);
 }
 
 /* An output without a switch is on when it is not at its lowest code. */
@@ -502,8 +492,8 @@ static int modbus_open(struct driver_config *config, const struct transport_env 
     struct modbus *s = calloc(1, sizeof *s);
     if (!s)
         return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
-    s->config = config;
-    s->env = env;
+    s->device.config = config;
+    s->device.env = env;
     int code = modbus_map_load(config->dialect_path, &s->map, NULL, err);
     if (!code)
         code = modbus_link_open(env, config->name, config->resource, &s->map->pace, &s->link, err);
@@ -514,7 +504,7 @@ static int modbus_open(struct driver_config *config, const struct transport_env 
     if (!code)
         code = adopt_outputs(s, err);
     if (code) {
-        error_at(err, config->name, s->command, 0);
+        error_at(err, config->name, s->device.command, 0);
         modbus_close_state(s);
         return code;
     }

@@ -7,7 +7,6 @@
  * means inputs. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/spi_bridge.h"
@@ -35,7 +34,6 @@ enum { DIVISOR_MAX = 0xffff, SYNC_BYTES_MAX = 4096 };
 
 struct mpsse {
     struct spi_bridge bridge; /* first */
-    struct transport *transport;
     unsigned divisor;
     bool other_mark; /* marks of two transactions in a row differ */
     uint8_t out[SPI_TX_MAX + 32];
@@ -58,14 +56,10 @@ static unsigned divisor_for(double hz)
     return divisor <= 0 ? 0 : divisor >= DIVISOR_MAX ? DIVISOR_MAX : (unsigned)divisor;
 }
 
-static int64_t after(const struct mpsse *s, double seconds)
-{
-    return clock_now(s->bridge.env->clock) + (int64_t)(seconds * 1e9);
-}
-
 static int tell(struct mpsse *s, const uint8_t *bytes, size_t n, struct error *err)
 {
-    return transport_write(s->transport, bytes, n, after(s, ANSWER_S), err);
+    return transport_write(s->bridge.device.transport, bytes, n, device_after(&s->bridge.device, ANSWER_S),
+                           err);
 }
 
 static size_t put_pins(uint8_t *out, unsigned value, unsigned direction)
@@ -97,10 +91,10 @@ static int sync(struct mpsse *s, uint8_t bogus, struct error *err)
 {
     const uint8_t out[] = { bogus, FLUSH };
     uint8_t last = 0, byte = 0;
-    int64_t end_ns = after(s, ANSWER_S);
+    int64_t end_ns = device_after(&s->bridge.device, ANSWER_S);
     int code = tell(s, out, sizeof out, err);
     for (int i = 0; i < SYNC_BYTES_MAX && !code; i++) {
-        code = transport_read_all(s->transport, &byte, 1, end_ns, err);
+        code = transport_read_all(s->bridge.device.transport, &byte, 1, end_ns, err);
         if (!code && last == BAD_OPCODE && byte == bogus)
             return 0;
         last = byte;
@@ -115,13 +109,13 @@ static int resync(struct spi_bridge *bridge, struct error *err)
     struct mpsse *s = of(bridge);
     uint8_t fill[SPI_TX_MAX];
     memset(fill, BOGUS_A, sizeof fill);
-    int code = transport_drain(s->transport, bridge->env, QUIET_NS, err);
+    int code = transport_drain(s->bridge.device.transport, bridge->device.env, QUIET_NS, err);
     if (!code)
         code = sync(s, BOGUS_A, err);
     if (code == ERR_TIMEOUT) {
         code = tell(s, fill, sizeof fill, err);
         if (!code)
-            code = transport_drain(s->transport, bridge->env, QUIET_NS, err);
+            code = transport_drain(s->bridge.device.transport, bridge->device.env, QUIET_NS, err);
     }
     if (!code)
         code = sync(s, BOGUS_B, err);
@@ -143,7 +137,7 @@ static int transfer(struct spi_bridge *bridge, const uint8_t *tx, size_t tx_n, u
     const uint8_t mark = s->other_mark ? BOGUS_B : BOGUS_A;
     uint8_t marked[2];
     s->other_mark = !s->other_mark;
-    transport_flush(s->transport);
+    transport_flush(s->bridge.device.transport);
     s->out[0] = mark;
     size_t n = 1 + put_pins(s->out + 1, 0, DRIVEN);
     if (tx_n > 0) {
@@ -157,18 +151,18 @@ static int transfer(struct spi_bridge *bridge, const uint8_t *tx, size_t tx_n, u
     s->out[n++] = READ_PINS; /* its answer says that the transaction has ended */
     s->out[n++] = FLUSH;
     double bits_s = 8 * (double)(tx_n + rx_n) / clock_of(s->divisor);
-    int64_t end_ns = after(s, ANSWER_S + 2 * bits_s);
+    int64_t end_ns = device_after(&s->bridge.device, ANSWER_S + 2 * bits_s);
     uint8_t pins = 0;
-    int code = transport_write(s->transport, s->out, n, end_ns, err);
+    int code = transport_write(s->bridge.device.transport, s->out, n, end_ns, err);
     if (!code)
-        code = transport_read_all(s->transport, marked, sizeof marked, end_ns, err);
+        code = transport_read_all(s->bridge.device.transport, marked, sizeof marked, end_ns, err);
     if (!code && (marked[0] != BAD_OPCODE || marked[1] != mark))
         return error_set(err, ERR_GARBAGE, "the engine answers %02x %02x to the mark %02x of a transaction",
                          marked[0], marked[1], mark);
     if (!code)
-        code = transport_read_all(s->transport, rx, rx_n, end_ns, err);
+        code = transport_read_all(s->bridge.device.transport, rx, rx_n, end_ns, err);
     if (!code)
-        code = transport_read_all(s->transport, &pins, 1, end_ns, err);
+        code = transport_read_all(s->bridge.device.transport, &pins, 1, end_ns, err);
     if (!code && !(pins & PIN_CS))
         return error_set(err, ERR_GARBAGE, "the engine says %02x for its pins after a transaction: CS is low",
                          pins);
@@ -210,39 +204,23 @@ static const struct spi_bridge_ops OPS = {
     .resync = resync,
 };
 
-static void mpsse_close(void *state)
+static int set_up(void *state, struct error *err)
 {
     struct mpsse *s = state;
-    if (!s)
-        return;
-    transport_close(s->transport);
-    free(s);
+    double spi_hz = s->bridge.device.config->spi_hz;
+    s->bridge.ops = &OPS;
+    s->bridge.tx_max = SPI_TX_MAX;
+    s->bridge.rx_max = SPI_RX_MAX;
+    snprintf(s->bridge.vendor, sizeof s->bridge.vendor, "FTDI");
+    snprintf(s->bridge.model, sizeof s->bridge.model, "MPSSE");
+    s->divisor = divisor_for(spi_hz > 0 ? spi_hz : 1e6);
+    return spi_bridge_resync(s, err); /* one that somebody left driving lets go of its pins */
 }
 
 static int mpsse_open(struct driver_config *config, const struct transport_env *env, void **ret_state,
                       struct error *err)
 {
-    struct mpsse *s = calloc(1, sizeof *s);
-    if (!s)
-        return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
-    s->bridge = (struct spi_bridge){ .ops = &OPS,
-                                     .config = config,
-                                     .env = env,
-                                     .tx_max = SPI_TX_MAX,
-                                     .rx_max = SPI_RX_MAX,
-                                     .vendor = "FTDI",
-                                     .model = "MPSSE" };
-    s->divisor = divisor_for(config->spi_hz > 0 ? config->spi_hz : 1e6);
-    int code = transport_open(env, config->name, config->resource, &s->transport, err);
-    if (!code)
-        code = spi_bridge_resync(s, err);
-    if (code) {
-        error_at(err, config->name, "", 0);
-        mpsse_close(s);
-        return code;
-    }
-    *ret_state = s;
-    return 0;
+    return device_open(sizeof(struct mpsse), config, env, set_up, ret_state, err);
 }
 
 static int mpsse_describe(const struct driver_config *config, struct driver_description *ret,
@@ -261,7 +239,7 @@ const struct driver driver_mpsse = {
     .classes = 1u << CLASS_SPI,
     .describe = mpsse_describe,
     .open = mpsse_open,
-    .close = mpsse_close,
+    .close = device_close,
     .request = spi_bridge_request,
     .resync = spi_bridge_resync,
 };

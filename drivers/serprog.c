@@ -6,10 +6,9 @@
  * their way while earlier answers come back, within what the bridge says its buffer holds. No opcode is sent
  * whose bit in the command map is 0. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "drivers/driver.h"
+#include "drivers/device.h"
 
 enum serprog_byte { ACK = 0x06, NAK = 0x15 };
 
@@ -46,9 +45,7 @@ enum {
 #define QUIET_NS (20 * NS_PER_MS)
 
 struct serprog {
-    struct driver_config *config;
-    const struct transport_env *env;
-    struct transport *transport;
+    struct device device; /* first */
     uint8_t map[32];
     char name[17];
     unsigned version;
@@ -57,11 +54,6 @@ struct serprog {
     bool dirty; /* answers of an abandoned batch may still come */
     uint8_t out[OUT_MAX], chunk[READ_CHUNK], answer[SPI_BATCH_BYTES];
 };
-
-static int64_t after(const struct serprog *s, double seconds)
-{
-    return clock_now(s->env->clock) + (int64_t)(seconds * 1e9);
-}
 
 static bool offers(const struct serprog *s, int op)
 {
@@ -81,10 +73,10 @@ static int command(struct serprog *s, const uint8_t *bytes, size_t count, uint8_
                    struct error *err)
 {
     uint8_t first = 0;
-    int64_t end_ns = after(s, ANSWER_S);
-    int code = transport_write(s->transport, bytes, count, end_ns, err);
+    int64_t end_ns = device_after(&s->device, ANSWER_S);
+    int code = transport_write(s->device.transport, bytes, count, end_ns, err);
     if (!code)
-        code = transport_read_all(s->transport, &first, 1, end_ns, err);
+        code = transport_read_all(s->device.transport, &first, 1, end_ns, err);
     if (code)
         return error_prefix(err, "serprog command %02x", bytes[0]);
     if (first == NAK)
@@ -92,7 +84,7 @@ static int command(struct serprog *s, const uint8_t *bytes, size_t count, uint8_
     if (first != ACK)
         return error_set(err, ERR_GARBAGE, "the bridge answers %02x to serprog command %02x", first,
                          bytes[0]);
-    return transport_read_all(s->transport, ret, n, end_ns, err);
+    return transport_read_all(s->device.transport, ret, n, end_ns, err);
 }
 
 static int ask(struct serprog *s, int op, uint8_t *ret, size_t n, struct error *err)
@@ -108,10 +100,10 @@ static int sync_once(struct serprog *s, enum sync *ret_sync, struct error *err)
 {
     uint8_t nop = OP_SYNCNOP, answer[2];
     size_t have = 0, n = 0;
-    int64_t end_ns = after(s, SYNC_S);
-    int code = transport_write(s->transport, &nop, 1, after(s, ANSWER_S), err);
+    int64_t end_ns = device_after(&s->device, SYNC_S);
+    int code = transport_write(s->device.transport, &nop, 1, device_after(&s->device, ANSWER_S), err);
     while (!code && have < sizeof answer) {
-        code = transport_read(s->transport, answer + have, sizeof answer - have, end_ns, &n, err);
+        code = transport_read(s->device.transport, answer + have, sizeof answer - have, end_ns, &n, err);
         have += code ? 0 : n;
     }
     bool good = have == 2 && answer[0] == NAK && answer[1] == ACK;
@@ -124,9 +116,9 @@ static int sync_once(struct serprog *s, enum sync *ret_sync, struct error *err)
 static int prove_sync(struct serprog *s, bool *ret_synced, struct error *err)
 {
     uint8_t nop = OP_NOP, answer = NAK;
-    int code = transport_write(s->transport, &nop, 1, after(s, ANSWER_S), err);
+    int code = transport_write(s->device.transport, &nop, 1, device_after(&s->device, ANSWER_S), err);
     if (!code)
-        code = transport_read_all(s->transport, &answer, 1, after(s, SYNC_S), err);
+        code = transport_read_all(s->device.transport, &answer, 1, device_after(&s->device, SYNC_S), err);
     *ret_synced = code == 0 && answer == ACK;
     return code == ERR_TIMEOUT ? 0 : code;
 }
@@ -140,9 +132,9 @@ static int serprog_resync(void *state, struct error *err)
     static const uint8_t nops[NOPS_MAX] = { OP_NOP };
     int good = 0, wrong = 0;
     size_t fill = NOPS_FIRST;
-    int64_t end_ns = after(s, RESYNC_S);
-    int code = transport_drain(s->transport, s->env, QUIET_NS, err);
-    while (!code && clock_now(s->env->clock) < end_ns) {
+    int64_t end_ns = device_after(&s->device, RESYNC_S);
+    int code = transport_drain(s->device.transport, s->device.env, QUIET_NS, err);
+    while (!code && clock_now(s->device.env->clock) < end_ns) {
         enum sync sync = SYNC_SILENT;
         bool proved = false;
         code = sync_once(s, &sync, err);
@@ -161,11 +153,11 @@ static int serprog_resync(void *state, struct error *err)
         if (wrong > WRONG_ROUNDS_MAX)
             return error_set(err, ERR_GARBAGE, "no serprog bridge: SYNCNOP is answered, but not by 15 06");
         if (sync == SYNC_SILENT) {
-            code = transport_write(s->transport, nops, fill, end_ns, err);
+            code = transport_write(s->device.transport, nops, fill, end_ns, err);
             fill = 2 * fill < NOPS_MAX ? 2 * fill : NOPS_MAX;
         }
         if (!code)
-            code = transport_drain(s->transport, s->env, QUIET_NS, err);
+            code = transport_drain(s->device.transport, s->device.env, QUIET_NS, err);
     }
     if (code && code != ERR_TIMEOUT)
         return code;
@@ -211,12 +203,13 @@ static int set_clock(struct serprog *s, double hz, struct error *err)
     if (code)
         return code;
     s->hz = (double)little_endian(answer, 4);
-    s->config->spi_hz = hz; /* asked for again after a reconnect */
+    s->device.config->spi_hz = hz; /* asked for again after a reconnect */
     return 0;
 }
 
-static int handshake(struct serprog *s, struct error *err)
+static int handshake(void *state, struct error *err)
 {
+    struct serprog *s = state;
     static const int NEEDED[] = { OP_Q_IFACE, OP_SYNCNOP, OP_O_SPIOP, OP_S_PIN_STATE };
     uint8_t bytes[16];
     int code = serprog_resync(s, err);
@@ -245,8 +238,8 @@ static int handshake(struct serprog *s, struct error *err)
         static const uint8_t spi[2] = { OP_S_BUSTYPE, BUS_SPI };
         code = command(s, spi, 2, NULL, 0, err);
     }
-    if (!code && s->config->spi_hz > 0 && offers(s, OP_S_SPI_FREQ))
-        code = set_clock(s, s->config->spi_hz, err);
+    if (!code && s->device.config->spi_hz > 0 && offers(s, OP_S_SPI_FREQ))
+        code = set_clock(s, s->device.config->spi_hz, err);
     return code;
 }
 
@@ -335,18 +328,19 @@ static int run_batch(struct serprog *s, struct batch *b, struct error *err)
     while (b->answered < b->count) {
         size_t n = fill(s, b);
         double bits = 8.0 * (double)(b->flying_tx + b->flying_rx);
-        int64_t end_ns = after(s, ANSWER_S + 2 * bits / (s->hz > 0 ? s->hz : 1e5));
-        int code = n ? transport_write(s->transport, s->out, n, end_ns, err) : 0;
+        int64_t end_ns = device_after(&s->device, ANSWER_S + 2 * bits / (s->hz > 0 ? s->hz : 1e5));
+        int code = n ? transport_write(s->device.transport, s->out, n, end_ns, err) : 0;
         if (!code)
-            code = transport_read(s->transport, s->chunk, sizeof s->chunk, end_ns, &n, err);
+            code = transport_read(s->device.transport, s->chunk, sizeof s->chunk, end_ns, &n, err);
         if (!code)
             code = take(s, b, s->chunk, n, err);
         if (code)
             return code;
         uint32_t delay_us = b->answered > 0 ? b->item[b->answered - 1].delay_us : 0;
         if (b->answered == b->sent && delay_us > 0) {
-            code = clock_sleep_until(s->env->actor, clock_now(s->env->clock) + delay_us * NS_PER_US,
-                                     s->env->cut_fd);
+            code = clock_sleep_until(s->device.env->actor,
+                                     clock_now(s->device.env->clock) + delay_us * NS_PER_US,
+                                     s->device.env->cut_fd);
             if (code)
                 return error_set(err, code, "wait between SPI transactions");
         }
@@ -385,7 +379,7 @@ static int do_batch(struct serprog *s, struct message *m, uint8_t *payload, size
     if (code)
         return code;
     struct batch b = { .item = items, .tx = payload + m->count * sizeof *items, .count = m->count };
-    transport_flush(s->transport);
+    transport_flush(s->device.transport);
     code = run_batch(s, &b, err);
     if (code) {
         s->dirty = true;
@@ -412,8 +406,9 @@ static int do_identify(const struct serprog *s, struct message *m, uint8_t *payl
     return 0;
 }
 
-static int serve(struct serprog *s, struct message *m, uint8_t *payload, size_t room, struct error *err)
+static int serve(void *state, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
+    struct serprog *s = state;
     int code = s->dirty ? serprog_resync(s, err) : 0;
     if (code)
         return code;
@@ -445,45 +440,13 @@ static int serve(struct serprog *s, struct message *m, uint8_t *payload, size_t 
 static int serprog_request(void *state, struct message *message, uint8_t *payload, size_t room,
                            struct error *err)
 {
-    struct serprog *s = state;
-    struct message work = *message;
-    int64_t start_ns = clock_now(s->env->clock);
-    int code = serve(s, &work, payload, room, err);
-    if (code) {
-        error_at(err, s->config->name, "", clock_now(s->env->clock) - start_ns);
-        return code;
-    }
-    *message = work;
-    return 0;
-}
-
-static void serprog_close(void *state)
-{
-    struct serprog *s = state;
-    if (!s)
-        return;
-    transport_close(s->transport);
-    free(s);
+    return device_request(state, serve, message, payload, room, err);
 }
 
 static int serprog_open(struct driver_config *config, const struct transport_env *env, void **ret_state,
                         struct error *err)
 {
-    struct serprog *s = calloc(1, sizeof *s);
-    if (!s)
-        return error_set(err, ERR_MEMORY, "driver state of %s", config->name);
-    s->config = config;
-    s->env = env;
-    int code = transport_open(env, config->name, config->resource, &s->transport, err);
-    if (!code)
-        code = handshake(s, err);
-    if (code) {
-        error_at(err, config->name, "", 0);
-        serprog_close(s);
-        return code;
-    }
-    *ret_state = s;
-    return 0;
+    return device_open(sizeof(struct serprog), config, env, handshake, ret_state, err);
 }
 
 /* NOPs first: a bridge that was left inside a transaction swallows some. */
@@ -499,7 +462,7 @@ static int serprog_off_unheard(struct driver_config *config, const struct transp
     bytes[NOPS_FIRST + 1] = 0;
     int code = s ? 0 : transport_open(env, config->name, config->resource, &own, err);
     if (!code)
-        code = transport_write(s ? s->transport : own, bytes, sizeof bytes, end_ns, err);
+        code = transport_write(s ? s->device.transport : own, bytes, sizeof bytes, end_ns, err);
     if (!code && own)
         code = transport_drain(own, env, QUIET_NS, err); /* a bridge may forget what a host leaves behind */
     transport_close(own);
@@ -522,7 +485,7 @@ const struct driver driver_serprog = {
     .classes = 1u << CLASS_SPI,
     .describe = serprog_describe,
     .open = serprog_open,
-    .close = serprog_close,
+    .close = device_close,
     .request = serprog_request,
     .resync = serprog_resync,
     .off_unheard = serprog_off_unheard,

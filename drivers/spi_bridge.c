@@ -47,8 +47,9 @@ static int run_batch(struct spi_bridge *b, const struct message_spi *items, uint
         rx += items[i].rx_len;
         if (items[i].delay_us == 0)
             continue;
-        code = clock_sleep_until(b->env->actor, clock_now(b->env->clock) + items[i].delay_us * NS_PER_US,
-                                 b->env->cut_fd);
+        code = clock_sleep_until(b->device.env->actor,
+                                 clock_now(b->device.env->clock) + items[i].delay_us * NS_PER_US,
+                                 b->device.env->cut_fd);
         if (code)
             return error_set(err, code, "wait between SPI transactions");
     }
@@ -98,7 +99,7 @@ static int do_clock(struct spi_bridge *b, struct message *m, struct error *err)
     int code = b->ops->set_clock(b, hz, &real_hz, err);
     if (code)
         return code;
-    b->config->spi_hz = hz; /* asked for again after a reconnect */
+    b->device.config->spi_hz = hz; /* asked for again after a reconnect */
     m->value[0] = real_hz;
     m->value[1] = (double)b->tx_max;
     m->value[2] = (double)b->rx_max;
@@ -116,8 +117,9 @@ static int do_drive(struct spi_bridge *b, bool on, bool *ret_driven, struct erro
     return code;
 }
 
-static int serve(struct spi_bridge *b, struct message *m, uint8_t *payload, size_t room, struct error *err)
+static int serve(void *state, struct message *m, uint8_t *payload, size_t room, struct error *err)
 {
+    struct spi_bridge *b = state;
     bool driven;
     int code = b->dirty ? spi_bridge_resync(b, err) : 0;
     if (code)
@@ -143,16 +145,7 @@ static int serve(struct spi_bridge *b, struct message *m, uint8_t *payload, size
 
 int spi_bridge_request(void *state, struct message *message, uint8_t *payload, size_t room, struct error *err)
 {
-    struct spi_bridge *b = state;
-    struct message work = *message;
-    int64_t start_ns = clock_now(b->env->clock);
-    int code = serve(b, &work, payload, room, err);
-    if (code) {
-        error_at(err, b->config->name, "", clock_now(b->env->clock) - start_ns);
-        return code;
-    }
-    *message = work;
-    return 0;
+    return device_request(state, serve, message, payload, room, err);
 }
 
 int spi_bridge_resync(void *state, struct error *err)

@@ -8,7 +8,7 @@
 #ifndef DRIVERS_SPI_BRIDGE_H
 #define DRIVERS_SPI_BRIDGE_H
 
-#include "drivers/driver.h"
+#include "drivers/device.h"
 
 struct spi_bridge;
 
@@ -25,9 +25,8 @@ struct spi_bridge_ops {
 };
 
 struct spi_bridge {
+    struct device device; /* first */
     const struct spi_bridge_ops *ops;
-    struct driver_config *config;
-    const struct transport_env *env;
     size_t tx_max, rx_max; /* of one transaction */
     bool driven;           /* transactions are refused while the pins are released */
     bool dirty;            /* bytes of an abandoned transaction may still come */

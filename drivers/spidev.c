@@ -175,8 +175,8 @@ static int spidev_open(struct driver_config *config, const struct transport_env 
     size_t half = kernel_buffer() / 2;
     s->fd = -1;
     s->bridge = (struct spi_bridge){ .ops = &OPS,
-                                     .config = config,
-                                     .env = env,
+                                     .device.config = config,
+                                     .device.env = env,
                                      .tx_max = half < SPI_TX_MAX ? half : SPI_TX_MAX,
                                      .rx_max = half < SPI_RX_MAX ? half : SPI_RX_MAX,
                                      .vendor = "Linux",

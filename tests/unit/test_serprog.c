@@ -319,7 +319,8 @@ static void a_transaction_left_open_is_filled(void **state)
         size_t n = LENGTHS[i];
         const uint8_t head[SPIOP_HEADER] = { OP_O_SPIOP, (uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16) };
         struct error err = { 0 };
-        assert_int_equal(transport_write(s->transport, head, sizeof head, after(s, 1), &err), 0);
+        assert_int_equal(
+            transport_write(s->device.transport, head, sizeof head, device_after(&s->device, 1), &err), 0);
         int64_t start_ns = clock_now(sim->env.clock);
         if (serprog_resync(s, &err))
             fail_msg("%zu bytes: %s", n, err.message);
