@@ -62,6 +62,7 @@ static int take_points(struct resume *resume, struct error *err)
                                              .open = point->open,
                                              .samples = point->samples,
                                              .order = point->order,
+                                             .begin_ns = point->begin_time_ns,
                                              .key = point->attempt_id };
         ended += !point->open;
         sample_count += point->samples;
@@ -105,6 +106,7 @@ int resume_open(const char *db_path, struct resume **ret_resume, struct error *e
         return rc;
     }
     resume->history.context = resume;
+    resume->history.begin_ns = resume->run.begin_time_ns;
     resume->history.done = resume->done;
     resume->history.done_count = resume->count;
     resume->history.chip_serial = resume->run.chip_serial;

@@ -96,7 +96,8 @@ static void take_point(struct sqlite3_stmt *stmt, struct resume_point *point)
                                     .open = sql_col_null(stmt, 4),
                                     .attempt_id = sql_col_int(stmt, 5),
                                     .samples = (int)sql_col_int(stmt, 6),
-                                    .order = sql_col_int(stmt, 7) };
+                                    .order = sql_col_int(stmt, 7),
+                                    .begin_time_ns = sql_col_int(stmt, 8) };
 }
 
 int resume_points(struct query *query, const struct resume_run *run, struct resume_point **ret_point,
@@ -111,7 +112,8 @@ int resume_points(struct query *query, const struct resume_run *run, struct resu
         "max(s.id)"
         " FROM sample s WHERE s.id BETWEEN v.attempt_id << 24 AND (v.attempt_id << 24) + 16777215) & "
         "16777215,"
-        " -1) + 1, v.cell_id FROM verdict v JOIN attempt a ON a.id = v.attempt_id WHERE v.run_id = ? ORDER "
+        " -1) + 1, v.cell_id, a.begin_time_ns FROM verdict v JOIN attempt a ON a.id = v.attempt_id WHERE "
+        "v.run_id = ? ORDER "
         "BY v.step,"
         " v.cell",
         "l", run->id);

@@ -24,7 +24,7 @@ struct resume_point {
     int step, cell, attempts, verdict;
     bool open;   /* that attempt began and did not end */
     int samples; /* recorded in it: the first that is missing */
-    int64_t attempt_id;
+    int64_t attempt_id, begin_time_ns;
     int64_t order; /* grows from point to point as they were begun */
 };
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sweeps/rules.h"
+
 #define NS_PER_SECOND 1e9
 /* A first point that was odd must not rule out all others, or let all others in. */
 #define FACTOR_MIN 0.2
@@ -65,9 +67,11 @@ void budget_forecast(const struct plan *plan, double budget_s, bool *ret_cut,
                      struct budget_forecast *ret_forecast)
 {
     struct budget_forecast forecast = { .reserve_s = budget_reserve_s(plan) };
+    struct rules_clock rules;
     double spent_s = 0.0;
     bool over = false;
 
+    rules_clock_start(plan, &rules);
     for (int i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = &plan->step[i];
         if (budget_ends_run(step->step))
@@ -78,6 +82,11 @@ void budget_forecast(const struct plan *plan, double budget_s, bool *ret_cut,
         }
         for (int k = step->first_cell; k < step->first_cell + step->cell_count; k++) {
             double cell_s = budget_cell_s(plan, k);
+            if (step->step->kind == STEP_SWEEP && is_measured(plan, k) && !over) {
+                double due_s = rules_clock_pass(plan, &rules, spent_s);
+                over = due_s > 0.0 && spent_s + due_s + forecast.reserve_s > budget_s;
+                spent_s += over ? 0.0 : due_s;
+            }
             bool cut = is_measured(plan, k) && (over || spent_s + cell_s + forecast.reserve_s > budget_s);
             spent_s += cut || !is_measured(plan, k) ? 0.0 : cell_s;
             forecast.cut += cut;

@@ -15,7 +15,7 @@
 static const char *const top_keys[] = {
     "format",       "version",       "name",     "title",    "bench",    "backend",
     "seed",         "chips",         "networks", "datasets", "on_error", "log_period_s",
-    "retry_budget", "time_budget_s", "until",    "steps",    NULL
+    "retry_budget", "time_budget_s", "until",    "rules",    "steps",    NULL
 };
 
 /* What happens when a campaign says nothing: a link is tried again, a hung chip is power-cycled, a wrong
@@ -38,6 +38,8 @@ static const struct campaign_policy default_policy = {
                 [ERROR_CLASS_TRIP] = POLICY_STOP,
                 [ERROR_CLASS_OTHER] = POLICY_STOP },
 };
+
+#define RULE_EVERY_MIN_S 1.0
 
 static void read_format(const struct json_at *at)
 {
@@ -130,31 +132,45 @@ static void read_datasets(const struct json_at *at, struct campaign *campaign)
     }
 }
 
+/* Every step of the campaign, those of its rules behind the others; NULL behind the last. */
+static struct campaign_step *step_at(struct campaign *campaign, int index)
+{
+    if (index < campaign->step_count)
+        return &campaign->step[index];
+    index -= campaign->step_count;
+    for (int i = 0; i < campaign->rule_count; i++) {
+        if (index < campaign->rule[i].step_count)
+            return &campaign->rule[i].step[index];
+        index -= campaign->rule[i].step_count;
+    }
+    return NULL;
+}
+
 /* Steps without a name are called after their kind, numbered from the second on: names are identities of
  * points. */
 static void name_steps(struct campaign *campaign, struct json_problems *problems)
 {
-    for (int i = 0; i < campaign->step_count; i++) {
-        struct campaign_step *step = &campaign->step[i];
+    struct campaign_step *step, *other;
+
+    for (int i = 0; (step = step_at(campaign, i)) != NULL; i++) {
         int same = 1;
 
         if (step->name[0] != '\0')
             continue;
         for (int k = 0; k < i; k++)
-            same += campaign->step[k].kind == step->kind;
+            same += step_at(campaign, k)->kind == step->kind;
         if (same == 1)
             snprintf(step->name, sizeof step->name, "%s", campaign_step_kind_name(step->kind));
         else
             snprintf(step->name, sizeof step->name, "%s %d", campaign_step_kind_name(step->kind), same);
     }
-    for (int i = 0; i < campaign->step_count; i++) {
-        for (int k = 0; k < i; k++) {
-            if (strcmp(campaign->step[i].name, campaign->step[k].name) != 0)
+    for (int i = 0; (step = step_at(campaign, i)) != NULL; i++) {
+        for (int k = 0; k < i && (other = step_at(campaign, k)) != NULL; k++) {
+            if (strcmp(step->name, other->name) != 0)
                 continue;
             struct json_at at = { .problems = problems };
-            snprintf(at.pointer, sizeof at.pointer, "%.*s/name", JSON_POINTER_MAX - 6,
-                     campaign->step[i].pointer);
-            json_problem(&at, "", "\"%s\" is already the name of step %d", campaign->step[i].name, k);
+            snprintf(at.pointer, sizeof at.pointer, "%.*s/name", JSON_POINTER_MAX - 6, step->pointer);
+            json_problem(&at, "", "\"%s\" is already the name of step %d", step->name, k);
         }
     }
 }
@@ -181,7 +197,83 @@ static void read_steps(const struct json_at *at, struct campaign *campaign)
             snprintf(campaign->step[i].pointer, JSON_POINTER_MAX, "%s", item.pointer);
         campaign->step_count = i + 1;
     }
-    name_steps(campaign, at->problems);
+}
+
+/* "every": "2h". */
+static double read_every(const struct json_at *at)
+{
+    struct json_at member = json_member(at, "every", false);
+    const char *text = json_string(at, "every", true, "");
+    double seconds = 0.0;
+
+    if (text[0] != '\0' && (!walltime_duration(text, &seconds) || seconds < RULE_EVERY_MIN_S))
+        json_problem(&member, "2h", "\"%.40s\" is no time of at least %g s", text, RULE_EVERY_MIN_S);
+    return seconds;
+}
+
+/* A rule's steps make points, so that each execution is an attempt; and leave the rails as they are. */
+static bool fits_a_rule(int kind)
+{
+    return kind == STEP_CALIBRATE || kind == STEP_GOLDEN || kind == STEP_BIST || kind == STEP_ACCURACY ||
+           kind == STEP_INFER || kind == STEP_MEASURE || kind == STEP_RECORD;
+}
+
+static void read_rule_steps(const struct json_at *at, const struct campaign *campaign,
+                            struct campaign_rule *rule)
+{
+    struct json_at steps = json_member(at, "steps", true);
+    int count = json_count(&steps);
+
+    if (steps.node != NULL && (!cJSON_IsArray(steps.node) || count < 1 || count > CAMPAIGN_DO_MAX)) {
+        json_problem(&steps, "[ {\"step\":\"calibrate\"} ]", "needs a list of 1 to %d steps",
+                     CAMPAIGN_DO_MAX);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&steps, i);
+        const cJSON *kind = cJSON_GetObjectItemCaseSensitive(item.node, "step");
+        struct campaign_step *step = &rule->step[rule->step_count++];
+        if (cJSON_IsString(kind) && strcmp(kind->valuestring, "sweep") == 0) {
+            struct json_at member = json_member(&item, "step", true);
+            json_problem(&member, "calibrate", "a rule is what is done between the points of a sweep");
+            continue; /* nor is it read: nobody would free its steps */
+        }
+        int before = at->problems->count;
+        step_parse(&item, campaign, false, step);
+        if (step->pointer[0] == '\0')
+            snprintf(step->pointer, sizeof step->pointer, "%s", item.pointer);
+        if (at->problems->count == before && !fits_a_rule(step->kind)) {
+            struct json_at member = json_member(&item, "step", true);
+            json_problem(&member, "calibrate, golden, bist, accuracy, infer, measure or record",
+                         "a rule cannot do \"%s\"", campaign_step_kind_name(step->kind));
+        }
+    }
+}
+
+static void read_rules(const struct json_at *at, struct campaign *campaign)
+{
+    static const char *const known[] = { "name", "every", "steps", NULL };
+    struct json_at rules = json_member(at, "rules", false);
+    int count = json_count(&rules);
+
+    if (rules.node != NULL && (!cJSON_IsArray(rules.node) || count > CAMPAIGN_RULES_MAX)) {
+        json_problem(&rules, "[ {\"every\":\"2h\",\"steps\":[ {\"step\":\"calibrate\"} ]} ]",
+                     "must be a list of at most %d rules", CAMPAIGN_RULES_MAX);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&rules, i);
+        struct campaign_rule *rule = &campaign->rule[campaign->rule_count++];
+        json_only(&item, known);
+        snprintf(rule->pointer, sizeof rule->pointer, "%s", item.pointer);
+        step_text(&item, "name", false, rule->name, sizeof rule->name, "");
+        rule->every_s = read_every(&item);
+        read_rule_steps(&item, campaign, rule);
+        if (rule->name[0] == '\0')
+            snprintf(rule->name, sizeof rule->name, "every %.20s: %.30s",
+                     json_string(&item, "every", false, ""),
+                     rule->step_count > 0 ? campaign_step_kind_name(rule->step[0].kind) : "");
+    }
 }
 
 int campaign_read_partly(const cJSON *root, const char *label, struct campaign **ret_campaign,
@@ -210,6 +302,8 @@ int campaign_read_partly(const cJSON *root, const char *label, struct campaign *
     read_networks(&at, campaign);
     read_datasets(&at, campaign);
     read_steps(&at, campaign);
+    read_rules(&at, campaign);
+    name_steps(campaign, problems);
     campaign->json = campaign_canonical(root);
     if (campaign->json == NULL) {
         campaign_free(campaign);

@@ -18,6 +18,7 @@ enum {
     CAMPAIGN_TEXT_MAX = 512,
     CAMPAIGN_STEPS_MAX = 64,
     CAMPAIGN_DO_MAX = 4,
+    CAMPAIGN_RULES_MAX = 4,
     CAMPAIGN_CHIPS_MAX = 64,
     CAMPAIGN_NETWORKS_MAX = 8,
     CAMPAIGN_DATASETS_MAX = 8,
@@ -254,6 +255,15 @@ struct campaign_step {
     } u;
 };
 
+/* Done again and again between points of sweeps. */
+struct campaign_rule {
+    char name[CAMPAIGN_NAME_MAX]; /* "every 2h: calibrate" */
+    double every_s;
+    int step_count;
+    struct campaign_step step[CAMPAIGN_DO_MAX];
+    char pointer[JSON_POINTER_MAX];
+};
+
 struct campaign_network {
     char name[CAMPAIGN_NAME_MAX], path[CAMPAIGN_PATH_MAX], pointer[JSON_POINTER_MAX];
 };
@@ -277,6 +287,8 @@ struct campaign {
     struct campaign_dataset dataset[CAMPAIGN_DATASETS_MAX];
     struct campaign_policy policy;
     struct campaign_step step[CAMPAIGN_STEPS_MAX];
+    int rule_count;
+    struct campaign_rule rule[CAMPAIGN_RULES_MAX];
     char *json; /* canonical text: identity and snapshot */
 };
 

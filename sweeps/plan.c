@@ -14,6 +14,7 @@
 #include "sweeps/cost.h"
 #include "sweeps/plan_check.h"
 #include "sweeps/power.h"
+#include "sweeps/rules.h"
 
 enum { CELLS_FIRST = 64 };
 
@@ -184,10 +185,65 @@ static bool misread(const struct json_problems *problems, int count, const struc
     return false;
 }
 
+/* Steps of the rules, as they would be done in the first sweep; and how often. */
+static int add_rules(struct plan *plan, int *capacity, const struct plan_inputs *inputs,
+                     const struct plan_state *in_sweep, int before, struct error *err)
+{
+    const struct campaign *campaign = inputs->campaign;
+    struct plan_cost cost[CAMPAIGN_RULES_MAX] = { { 0 } };
+    struct rules_clock clock;
+    int main_steps = plan->step_count, main_cells = plan->cell_count, rc = 0;
+
+    for (int i = 0; i < campaign->rule_count; i++) {
+        const struct campaign_rule *rule = &campaign->rule[i];
+        struct plan_rule *planned = &plan->rule[plan->rule_count++];
+        *planned = (struct plan_rule){ .rule = rule, .first_step = plan->step_count };
+        if (in_sweep->plan == NULL)
+            step_problem(&(struct plan_state){ .problems = in_sweep->problems }, rule->pointer, "",
+                         "there is no sweep, and so no points between which it could be done");
+        for (int k = 0; k < rule->step_count && in_sweep->plan != NULL && rc == 0; k++) {
+            struct plan_state state = *in_sweep;
+            struct plan_cost one = { .bytes = COST_STEP_BYTES + COST_POINT_BYTES };
+            struct plan_step *step = &plan->step[plan->step_count];
+            *step = (struct plan_step){ .step = &rule->step[k], .first_cell = plan->cell_count };
+            state.step = plan->step_count++;
+            if (misread(in_sweep->problems, before, &rule->step[k]))
+                continue;
+            rc = add_cells(plan, capacity, inputs, &rule->step[k], state.step, err);
+            step->cell_count = plan->cell_count - step->first_cell;
+            step_check_needs(&state, &rule->step[k]);
+            step_type_of(rule->step[k].kind)->plan(&state, &rule->step[k], &one);
+            step->duration_s = inputs->backend == CAMPAIGN_REFERENCE ? 0.0 : one.seconds;
+            planned->duration_s += step->duration_s;
+            cost[i].bytes += one.bytes;
+            cost[i].samples += one.samples;
+        }
+        planned->step_count = plan->step_count - planned->first_step;
+    }
+    plan->rule_cell_count = plan->cell_count - main_cells;
+    plan->step_count = main_steps;
+    plan->cell_count = main_cells;
+    if (rc < 0 || in_sweep->problems->count > 0)
+        return rc;
+    rules_forecast(plan, &clock);
+    for (int i = 0; i < plan->rule_count; i++) {
+        plan->rule[i].executions = clock.executions[i];
+        plan->duration_s += clock.executions[i] * plan->rule[i].duration_s;
+        plan->bytes += clock.executions[i] * cost[i].bytes;
+        plan->sample_count += clock.executions[i] * cost[i].samples;
+        if (clock.executions[i] > RULES_ATTEMPTS_MAX / 2)
+            step_problem(in_sweep, plan->rule[i].rule->pointer, "a longer time",
+                         "would be done %d times in this plan; %d are enough for anybody",
+                         clock.executions[i], RULES_ATTEMPTS_MAX / 2);
+    }
+    return 0;
+}
+
 static int build(struct plan *plan, const struct plan_inputs *inputs, struct json_problems *problems,
                  struct error *err)
 {
     struct plan_state state = { .inputs = inputs, .problems = problems, .plan = plan, .network = -1 };
+    struct plan_state in_sweep = { .problems = problems };
     int capacity = 0, before = problems->count;
 
     state.partial = before > 0;
@@ -208,6 +264,8 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
             return rc;
         planned->cell_count = plan->cell_count - planned->first_cell;
         state.step = i;
+        if (step->kind == STEP_SWEEP && in_sweep.plan == NULL)
+            in_sweep = state;
         walk_step(&state, step, planned);
     }
     /* Whatever is still up at the end is taken down in order. */
@@ -215,8 +273,9 @@ static int build(struct plan *plan, const struct plan_inputs *inputs, struct jso
         plan->down_s = cost_power_down_s(inputs);
     if (state.powered)
         plan->duration_s += plan->down_s;
+    int rc = add_rules(plan, &capacity, inputs, &in_sweep, before, err);
     hash_plan(plan, inputs);
-    return 0;
+    return rc;
 }
 
 int plan_build(const struct plan_inputs *inputs, struct plan **ret_plan, struct json_problems *problems,
@@ -275,6 +334,21 @@ static void add_steps(const struct plan *plan, cJSON *root)
     }
 }
 
+static void add_rule_rows(const struct plan *plan, cJSON *root)
+{
+    cJSON *rules = plan->rule_count > 0 ? cJSON_AddArrayToObject(root, "rules") : NULL;
+
+    for (int i = 0; i < plan->rule_count; i++) {
+        const struct plan_rule *rule = &plan->rule[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", rule->rule->name);
+        json_add_number(item, "every_s", rule->rule->every_s);
+        json_add_number(item, "executions", rule->executions);
+        json_add_number(item, "duration_s", rule->duration_s);
+        cJSON_AddItemToArray(rules, item);
+    }
+}
+
 cJSON *plan_json(const struct plan *plan)
 {
     cJSON *root = cJSON_CreateObject();
@@ -284,6 +358,7 @@ cJSON *plan_json(const struct plan *plan)
     cJSON_AddStringToObject(root, "campaign", plan->campaign->name);
     cJSON_AddStringToObject(root, "hash", plan->hash);
     add_steps(plan, root);
+    add_rule_rows(plan, root);
     json_add_number(root, "points", plan->cell_count);
     json_add_int64(root, "samples", plan->sample_count);
     json_add_number(root, "duration_s", plan->duration_s);

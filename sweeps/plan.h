@@ -15,7 +15,7 @@
 
 enum {
     PLAN_CELLS_MAX = 20000,
-    PLAN_STEPS_MAX = CAMPAIGN_STEPS_MAX,
+    PLAN_STEPS_MAX = CAMPAIGN_STEPS_MAX + CAMPAIGN_RULES_MAX * CAMPAIGN_DO_MAX,
     PLAN_AXES_TEXT_MAX = 320,
     PLAN_SETPOINTS_MAX = 512,
     PLAN_NOTE_MAX = 200
@@ -40,6 +40,15 @@ struct plan_step {
     char note[PLAN_NOTE_MAX]; /* what may come out otherwise than hoped for, or "" */
 };
 
+/* A rule's steps stand behind the others in plan.step, its cells behind the others in plan.cell: indices are
+ * theirs alone, and who walks through the campaign does not meet them. */
+struct plan_rule {
+    const struct campaign_rule *rule;
+    int first_step, step_count;
+    int executions;    /* that are likely */
+    double duration_s; /* of one */
+};
+
 /* One value that the plan will ask an output for, and the limit that it was held against. */
 struct plan_setpoint {
     int step;
@@ -51,6 +60,8 @@ struct plan_setpoint {
 struct plan {
     const struct campaign *campaign;
     int step_count, cell_count, setpoint_count;
+    int rule_count, rule_cell_count; /* cells behind cell_count */
+    struct plan_rule rule[CAMPAIGN_RULES_MAX];
     struct plan_step step[PLAN_STEPS_MAX];
     struct plan_cell *cell;
     struct plan_setpoint setpoint[PLAN_SETPOINTS_MAX];
@@ -59,6 +70,14 @@ struct plan {
     double down_s; /* of the power-down at the end, wherever it stands */
     char hash[SHA256_HEX];
 };
+
+/* With those of the rules. */
+static inline int plan_all_steps(const struct plan *plan)
+{
+    int last = plan->rule_count - 1;
+
+    return last >= 0 ? plan->rule[last].first_step + plan->rule[last].step_count : plan->step_count;
+}
 
 struct plan_inputs {
     const struct campaign *campaign;

@@ -11,6 +11,7 @@
 
 #include "sweeps/pause.h"
 #include "sweeps/point.h"
+#include "sweeps/rules.h"
 #include "sweeps/runner.h"
 #include "sweeps/strategy.h"
 #include "sweeps/takeover.h"
@@ -80,12 +81,13 @@ static int samples_of(const struct campaign_step *step)
 
 static int allocate_outcomes(struct run *run, struct error *err)
 {
+    int all = run->plan->cell_count + run->plan->rule_cell_count;
     size_t kept = 0;
 
-    run->outcome = calloc((size_t)run->plan->cell_count + 1, sizeof *run->outcome);
+    run->outcome = calloc((size_t)all + 1, sizeof *run->outcome);
     if (run->outcome == NULL)
-        return error_set(err, ERR_MEMORY, "no memory for %d outcomes", run->plan->cell_count);
-    for (int i = 0; i < run->plan->cell_count; i++) {
+        return error_set(err, ERR_MEMORY, "no memory for %d outcomes", all);
+    for (int i = 0; i < all; i++) {
         struct run_outcome *outcome = &run->outcome[i];
         int samples = samples_of(run->plan->step[run->plan->cell[i].step].step);
 
@@ -226,6 +228,9 @@ static int run_cells(struct run *run, int step, struct error *err)
     int rc =
         verdict != NULL ? record_skips(run, step, err) : error_set(err, ERR_MEMORY, "no memory for a sweep");
 
+    bool has_rules = planned->step->kind == STEP_SWEEP && run->plan->rule_count > 0;
+    if (rc == 0 && has_rules)
+        rc = rules_enter(run, err);
     if (rc == 0)
         rc = takeover_restore(run, step, err);
     take_over_time(run, planned);
@@ -239,6 +244,10 @@ static int run_cells(struct run *run, int step, struct error *err)
         if (index == STRATEGY_DONE)
             break;
         if ((rc = skip_for_time(run, step, index, err)) != 0) {
+            rc = rc > 0 ? 0 : rc;
+            continue;
+        }
+        if (has_rules && (rc = rules_pass(run, err)) != 0) {
             rc = rc > 0 ? 0 : rc;
             continue;
         }
@@ -420,7 +429,7 @@ static int finish(struct run *run, int code, struct error *err)
 static void release(struct run *run)
 {
     runner_close_backends(run);
-    for (int i = 0; run->outcome != NULL && i < run->plan->cell_count; i++)
+    for (int i = 0; run->outcome != NULL && i < run->plan->cell_count + run->plan->rule_cell_count; i++)
         free(run->outcome[i].prediction);
     free(run->outcome);
     free(run);
@@ -479,6 +488,7 @@ int run_execute(const struct run_context *context, struct run_result *ret_result
     run->has_bench = run->has_bench && rc == 0;
     if (rc == 0)
         rc = takeover_begin(run, &detail);
+    rules_begin(run);
     for (int i = 0; i < run->plan->step_count && rc == 0 && !runner_stopping(run); i++)
         rc = run_step(run, i, &detail);
     if (rc == 0)

@@ -46,10 +46,11 @@ typedef void (*run_progress_fn)(void *context, const struct run_progress *progre
 /* What an interrupted run has recorded of one point; all but attempts is of its last attempt. */
 struct run_done {
     int step, cell, attempts, verdict;
-    bool open;     /* that attempt began and did not end: the point goes on in it */
-    int samples;   /* acknowledged in it: they are not measured again */
-    int64_t order; /* grows from point to point as they were begun */
-    int64_t key;   /* for the history's own use */
+    bool open;        /* that attempt began and did not end: the point goes on in it */
+    int samples;      /* acknowledged in it: they are not measured again */
+    int64_t begin_ns; /* bench clock */
+    int64_t order;    /* grows from point to point as they were begun */
+    int64_t key;      /* for the history's own use */
 };
 struct judged;
 typedef void (*run_calibration_fn)(void *context, int64_t id, const struct record_calibration *calibration);
@@ -57,6 +58,7 @@ typedef void (*run_calibration_fn)(void *context, int64_t id, const struct recor
 /* The record of an interrupted run, which the run takes over and continues. */
 struct run_history {
     void *context;
+    int64_t begin_ns; /* of the run; bench clock */
     const struct run_done *done;
     int done_count;
     uint64_t steps_ended;    /* bit n: step n has ended without an error */

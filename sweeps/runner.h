@@ -25,6 +25,7 @@ struct run_outcome {
     int dataset, count;          /* samples behind predictions */
     int16_t *prediction;         /* [count], NULL where the step infers nothing */
     const struct run_done *open; /* the attempt that an interrupted run left open, or NULL */
+    int64_t begin_ns;            /* of the last attempt that an interrupted run had begun */
     int64_t order;               /* in which an interrupted run had begun it; 0: it had not */
 };
 
@@ -39,6 +40,12 @@ struct run_calibration {
 };
 #define CALIBRATION_SUPPLY_V 0.020 /* outside of this or that, readings are flagged cal_extrapolated */
 #define CALIBRATION_SPAN_C   5.0
+
+/* A rule of the campaign under way. */
+struct run_rule {
+    int64_t last_ns; /* when it was begun last; at first the run */
+    int unfinished;  /* step of an interrupted execution, -1 none */
+};
 
 struct run {
     const struct run_context *context;
@@ -73,6 +80,9 @@ struct run {
     struct run_progress progress;
     int64_t start_ns;
     struct budget budget;
+    struct run_rule rule[CAMPAIGN_RULES_MAX];
+    double rules_base_v[PROFILE_RAILS_MAX]; /* what the sweep under way found */
+    struct adc_config rules_base_adc;
     bool out_of_time;      /* something that the rest is built on did not fit any more */
     double planned_done_s; /* planned seconds of what has been done: drives the remaining time */
     int retries, errors_told;

@@ -9,7 +9,7 @@
 
 static struct run_outcome *outcome_of(struct run *run, const struct run_done *done)
 {
-    if (done->step < 0 || done->step >= run->plan->step_count)
+    if (done->step < 0 || done->step >= plan_all_steps(run->plan))
         return NULL;
     const struct plan_step *step = &run->plan->step[done->step];
     return done->cell >= 0 && done->cell < step->cell_count ? &run->outcome[step->first_cell + done->cell]
@@ -46,6 +46,7 @@ static int take_point(struct run *run, const struct run_done *done, struct run_o
     const struct plan_step *step = &run->plan->step[done->step];
 
     outcome->attempts = done->attempts;
+    outcome->begin_ns = done->begin_ns;
     if (done->open) {
         outcome->open = done;
         return 0;
@@ -55,6 +56,8 @@ static int take_point(struct run *run, const struct run_done *done, struct run_o
     int rc = history->values(history->context, done, &outcome->judged, err);
     if (rc == 0)
         rc = take_predictions(run, done, outcome, err);
+    if (done->step >= run->plan->step_count) /* of a rule: no point of the plan */
+        return rc;
     run->progress.points_done++;
     run->progress.samples_done += done->samples;
     run->planned_done_s += step->duration_s / step->cell_count;

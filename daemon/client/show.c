@@ -428,6 +428,9 @@ void show_plan(const cJSON *plan, FILE *out)
         if (cJSON_HasObjectItem(step, "note"))
             fprintf(out, "note: step %s: %s\n", count_text(step, "index", points), show_text(step, "note"));
     }
+    cJSON_ArrayForEach(step, cJSON_GetObjectItemCaseSensitive(plan, "rules"))
+        fprintf(out, "rule %s: %s times, about %s each\n", show_text(step, "name"),
+                count_text(step, "executions", points), duration_text(show_number(step, "duration_s"), time));
     show_setpoints(cJSON_GetObjectItemCaseSensitive(plan, "setpoints"), out);
     show_networks(plan, out);
     fprintf(out, "\n%s points, %s samples, about %s of bench time, about %s\n",
