@@ -120,6 +120,23 @@ static int ramp(struct power *power, const double *target_v, struct error *err)
     return 0;
 }
 
+int power_check(struct power *power, struct error *err)
+{
+    for (int i = 0; i < power->profile->rail_count; i++) {
+        struct psu_state state;
+        if (!power->on[i])
+            continue;
+        int rc = psu_read_state(power->client, power->channel[i], &state, err);
+        if (rc < 0)
+            return rc;
+        if (!state.on)
+            return error_set(err, ERR_TRIPPED,
+                             "%s was found off: the keeper or its own protection has switched it off",
+                             power->profile->rail[i].name);
+    }
+    return 0;
+}
+
 bool power_holds(double set_v, double volt_v, double u_volt_v)
 {
     double allowed = POWER_TOLERANCE_V + POWER_TOLERANCE * fabs(set_v) + 2.0 * fmax(0.0, u_volt_v);

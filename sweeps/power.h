@@ -35,6 +35,8 @@ int power_init(struct power *power, const struct chip_profile *profile, const st
 int power_up(struct power *power, const double *target_v, struct error *err);
 /* Is a rail that reads volt_v where it was set? u_volt_v: standard uncertainty, NaN as 0. */
 bool power_holds(double set_v, double volt_v, double u_volt_v);
+/* Asks every rail that was switched on whether it still is; ERR_TRIPPED names one that is not. */
+int power_check(struct power *power, struct error *err);
 /* Moves rails that are up; NaN: stays. Raising goes in power-up order within each step, lowering backwards.
  * Waits until the read back confirms. */
 int power_move(struct power *power, const double *target_v, struct error *err);

@@ -15,6 +15,9 @@
 
 enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000, LINK_READINGS = 2 };
 enum { WINDOW_TRIES = 4 }; /* for one without a disturbed link */
+#define WAIT_SHARE                                                                                           \
+    0.1 /* of a window, lost by one batch: more is a wait for the link, not the chip's doing                 \
+         */
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -149,18 +152,37 @@ static int record_batch(struct run *run, struct run_point *point, const struct d
     return rc == 0 ? run->sink->ack(run->sink->context, err) : rc;
 }
 
-static int infer_batch(struct backend *backend, const struct dataset *dataset, int first, int count,
-                       struct inference *ret_result, struct error *err)
+/* How the time of a window passed: each_s of one sample in the fastest batch; and the slowest batch. */
+struct pace {
+    double each_s, slowest_s;
+    int slowest_count;
+};
+
+static void take_pace(struct pace *pace, double batch_s, int count)
+{
+    if (!(pace->each_s > 0.0) || batch_s / count < pace->each_s)
+        pace->each_s = batch_s / count;
+    if (pace->slowest_count == 0 || batch_s / count > pace->slowest_s / pace->slowest_count) {
+        pace->slowest_s = batch_s;
+        pace->slowest_count = count;
+    }
+}
+
+static int infer_batch(struct run *run, struct backend *backend, const struct dataset *dataset, int first,
+                       int count, struct pace *pace, struct inference *ret_result, struct error *err)
 {
     const uint8_t *input[BATCH_MAX];
+    int64_t begin_ns = runner_now(run);
 
     for (int i = 0; i < count; i++)
         input[i] = dataset_sample(dataset, (first + i) % dataset_count(dataset));
-    return backend->infer(backend->context, input, count, ret_result, err);
+    int rc = backend->infer(backend->context, input, count, ret_result, err);
+    take_pace(pace, (double)(runner_now(run) - begin_ns) / NS_PER_S, count);
+    return rc;
 }
 
 static int infer_all(struct run *run, struct run_point *point, struct backend *backend,
-                     const struct dataset *dataset, struct score *score, struct error *err)
+                     const struct dataset *dataset, struct score *score, struct pace *pace, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
     struct inference result[BATCH_MAX];
@@ -169,7 +191,7 @@ static int infer_all(struct run *run, struct run_point *point, struct backend *b
         int count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
         int rc = runner_go_on(run, err);
         if (rc == 0)
-            rc = infer_batch(backend, dataset, first, count, result, err);
+            rc = infer_batch(run, backend, dataset, first, count, pace, result, err);
         if (rc == 0)
             rc = record_batch(run, point, dataset, first, count, result, err);
         if (rc < 0)
@@ -209,14 +231,14 @@ static int take_samples(struct run *run, struct run_point *point, struct score *
 
 /* Goes on inferring, without recording, until there has been enough activity for a power figure. */
 static int fill_window(struct run *run, struct backend *backend, const struct dataset *dataset,
-                       int64_t until_ns, int64_t *n, struct error *err)
+                       int64_t until_ns, struct pace *pace, int64_t *n, struct error *err)
 {
     struct inference result[BATCH_DEFAULT];
 
     for (int first = 0; runner_now(run) < until_ns; first += BATCH_DEFAULT) {
         int rc = runner_go_on(run, err);
         if (rc == 0)
-            rc = infer_batch(backend, dataset, first, BATCH_DEFAULT, result, err);
+            rc = infer_batch(run, backend, dataset, first, BATCH_DEFAULT, pace, result, err);
         if (rc < 0)
             return rc;
         *n += BATCH_DEFAULT;
@@ -262,19 +284,24 @@ static int record_link(struct run *run, const struct run_point *point, const str
                                  0.0, 0, err);
 }
 
-/* A window in which the link had to be asked again holds the wait for it: time and power would be those of a
- * chip that stood still. It is measured again; *t0_ns and *n are those of a window without. */
+/* A window in which the link had to be asked again, or took its time, holds the wait for it: time and power
+ * would be those of a chip that stood still. It is measured again; *t0_ns and *n are those of a window
+ * without. */
 static int undisturbed_window(struct run *run, const struct step_accuracy *accuracy, struct backend *backend,
-                              const struct dataset *dataset, struct chip_link_stats before, int64_t *t0_ns,
-                              int64_t *n, struct error *err)
+                              const struct dataset *dataset, struct chip_link_stats before, struct pace pace,
+                              int64_t *t0_ns, int64_t *n, struct error *err)
 {
     for (int i = 0; i < WINDOW_TRIES; i++) {
         int64_t until_ns = *t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S);
-        int rc = fill_window(run, backend, dataset, until_ns, n, err);
+        int rc = fill_window(run, backend, dataset, until_ns, &pace, n, err);
         struct chip_link_stats now = chip_link_stats(run->chip);
-        if (rc < 0 || (now.retries == before.retries && now.reruns == before.reruns))
+        bool asked_again = now.retries != before.retries || now.reruns != before.reruns;
+        double window_s = (double)(runner_now(run) - *t0_ns) / NS_PER_S;
+        bool waited = pace.slowest_s - pace.slowest_count * pace.each_s > WAIT_SHARE * window_s;
+        if (rc < 0 || (!asked_again && !waited))
             return rc;
         before = now;
+        pace = (struct pace){ 0 };
         *t0_ns = runner_now(run);
         *n = 0;
     }
@@ -283,12 +310,12 @@ static int undisturbed_window(struct run *run, const struct step_accuracy *accur
 }
 
 static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
-                          const struct dataset *dataset, const struct chip_link_stats *before, int64_t t0_ns,
-                          int64_t n, struct error *err)
+                          const struct dataset *dataset, const struct chip_link_stats *before,
+                          const struct pace *pace, int64_t t0_ns, int64_t n, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
 
-    int rc = undisturbed_window(run, accuracy, backend, dataset, *before, &t0_ns, &n, err);
+    int rc = undisturbed_window(run, accuracy, backend, dataset, *before, *pace, &t0_ns, &n, err);
     if (rc == 0)
         rc = energy_activity(run, point, t0_ns, runner_now(run), n, err);
     if (rc == 0 && accuracy->compute_repeat > 0)
@@ -325,6 +352,7 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     const struct adc_config adc = accuracy->has_adc ? accuracy->adc : run->loaded_adc;
     bool energy = which == CAMPAIGN_CHIP && accuracy->energy_window_s > 0.0;
     struct score score = { 0 };
+    struct pace pace = { 0 };
 
     int rc = runner_load(run, which, run->network, &adc, err);
     if (rc == 0 && which == CAMPAIGN_CHIP)
@@ -345,11 +373,12 @@ static int execute(struct run *run, struct run_point *point, struct error *err)
     rc = take_samples(run, point, &score, err);
     int taken = score.n;
     if (rc == 0)
-        rc = infer_all(run, point, backend, dataset, &score, err);
+        rc = infer_all(run, point, backend, dataset, &score, &pace, err);
     if (rc == 0)
         rc = record_score(run, point, &score, err);
     if (rc == 0 && energy)
-        rc = measure_energy(run, point, backend, dataset, &link, t0_ns, accuracy->samples - taken, err);
+        rc =
+            measure_energy(run, point, backend, dataset, &link, &pace, t0_ns, accuracy->samples - taken, err);
     if (rc == 0 && which == CAMPAIGN_CHIP)
         rc = record_link(run, point, &link, err);
     if (rc < 0)
