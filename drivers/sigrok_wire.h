@@ -24,9 +24,9 @@ enum {
 
 /* What the child is given beyond what a capture takes by itself: USB, firmware. The driver waits for twice
  * that, so that it is the child that says what is late as long as it lives. */
-#define SIGROK_GRACE_S 1.0
-/* A meter sends a few readings a second; some take two seconds a reading. */
-#define SIGROK_MEASURE_S 4.0
+#define SIGROK_GRACE_S 1.5
+/* A meter sends a few readings a second; some take two seconds a reading, and the second one counts. */
+#define SIGROK_MEASURE_S 5.0
 
 /* Waiting for the trigger, sampling, and the way to the host: analyzers on a serial line have up to 24 KiB
  * and send them at 115200 baud. */

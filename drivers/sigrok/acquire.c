@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "drivers/sigrok_wire.h"
+#include "instruments/keeper_client.h"
 
 enum {
     ENOUGH_MS = 300, /* most devices end by themselves when they have sent what was asked for */
@@ -96,7 +97,7 @@ static void take_analog(struct session *s, const struct sr_datafeed_analog *anal
     if (place < 0 || analog->num_samples == 0 || analog->num_samples > G_MAXUINT16)
         return;
     s->readings += analog->num_samples;
-    float *values = g_new(float, (size_t)analog->num_samples *channels);
+    float *values = g_new(float, (size_t)channels * analog->num_samples);
     if (sr_analog_to_float(analog, values) == SR_OK) {
         s->value = values[(size_t)(analog->num_samples - 1) * channels + (guint)place];
         s->mq = (int)analog->meaning->mq;
@@ -142,7 +143,7 @@ static gboolean on_gone(gint fd, GIOCondition condition, gpointer context)
 static int run(struct session *s, struct sr_trigger *trigger, double limit_s, struct error *err)
 {
     struct device *device = s->device;
-    GSource *late = g_timeout_source_new((guint)(limit_s * 1000));
+    GSource *late = g_timeout_source_new((guint)(limit_s * keeper_client_time_scale() * 1000));
     GSource *gone = g_unix_fd_source_new(SIGROK_FD, G_IO_HUP | G_IO_ERR);
     g_source_set_callback(late, on_late, s, NULL);
     g_source_set_callback(gone, G_SOURCE_FUNC(on_gone), NULL, NULL);
@@ -322,8 +323,9 @@ int acquire_capture(struct device *device, const struct message_la *wish, struct
     if (trigger)
         sr_trigger_free(trigger);
     if (!code && s.late && s.have == 0)
-        code =
-            error_set(err, ERR_TIMEOUT, trigger ? "the trigger did not come" : "the analyzer sends nothing");
+        code = error_set(err, ERR_TIMEOUT,
+                         wish->trigger != LA_AT_ONCE ? "the trigger did not come"
+                                                     : "the analyzer sends nothing");
     else if (!code && s.have < s.wanted && (s.late || s.trigger_sample == UINT32_MAX))
         code = error_set(err, ERR_TIMEOUT, "the capture ended after %u of %u samples", s.have, s.wanted);
     ret->rate_hz = rate_in_force(device);

@@ -46,7 +46,7 @@ enum act {
     REFUSES,
     MUTE
 };
-enum meter_act { VOLTS = 1, OVERLOAD, UNFLAGGED, NUMBER_FLAGGED, STRANGE_FLAG };
+enum meter_act { VOLTS = 1, OVERLOAD, HELD, UNFLAGGED, NUMBER_FLAGGED, STRANGE_FLAG };
 enum { SAMPLES = 100000, FIRST = 60000 };
 
 /* ---- The child ---- */
@@ -131,6 +131,7 @@ static void play_capture(struct message m, int act)
 static void play_reading(struct message m)
 {
     m.flags = m.channel == OVERLOAD         ? READING_NOT_A_NUMBER | READING_OVERRANGE
+              : m.channel == HELD           ? READING_STALE
               : m.channel == NUMBER_FLAGGED ? READING_NOT_A_NUMBER
               : m.channel == STRANGE_FLAG   ? READING_SIMULATED
                                             : 0;
@@ -154,6 +155,8 @@ static int play_child(void)
             static const char WHO[] = "ACME\0Analyzer\0\0001.0";
             if (strcmp(text, "dies") == 0)
                 return 0;
+            if (strcmp(text, "mute") == 0)
+                pause();
             m.payload_length = strcmp(text, "anonymous") == 0 ? 5 : sizeof WHO;
             say(&m, WHO, m.payload_length);
         } else if (m.op == MESSAGE_MEASURE) {
@@ -319,6 +322,7 @@ static void test_readings(void **state)
         int channel, code;
     } ROWS[] = { { VOLTS, 0 },
                  { OVERLOAD, 0 },
+                 { HELD, 0 },
                  { UNFLAGGED, ERR_GARBAGE },
                  { NUMBER_FLAGGED, ERR_GARBAGE },
                  { STRANGE_FLAG, ERR_GARBAGE } };
@@ -331,6 +335,8 @@ static void test_readings(void **state)
                          ROWS[i].code);
         if (ROWS[i].channel == VOLTS)
             assert_true(m.value[0] == 1.25 && m.flags == 0);
+        if (ROWS[i].channel == HELD)
+            assert_true(m.value[0] == 1.25 && m.flags == READING_STALE);
         if (ROWS[i].channel == OVERLOAD)
             assert_true(isnan(m.value[0]) && m.flags == (READING_NOT_A_NUMBER | READING_OVERRANGE));
     }
@@ -348,7 +354,11 @@ static void test_cut(void **state)
     assert_int_equal(write(rig->env.cut_fd, &one, sizeof one), sizeof one);
     int64_t begin_ns = clock_host_now();
     assert_int_equal(capture(rig, MUTE, &m), ERR_CANCELLED);
-    assert_true(clock_host_now() - begin_ns < NS_PER_S); /* of more than 3 s */
+    assert_true(clock_host_now() - begin_ns < 2 * NS_PER_S); /* of more than 3 s */
+    snprintf(rig->config.resource, sizeof rig->config.resource, "sigrok:mute");
+    assert_int_equal(driver_sigrok.resync(rig->state, &rig->err),
+                     ERR_CANCELLED); /* a device that hangs its scan */
+    snprintf(rig->config.resource, sizeof rig->config.resource, "sigrok:acme");
     assert_int_equal(read(rig->env.cut_fd, &one, sizeof one), sizeof one);
     assert_int_equal(driver_sigrok.resync(rig->state, &rig->err), 0);
     assert_int_equal(capture(rig, GOOD, &m), 0);
