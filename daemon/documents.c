@@ -224,7 +224,16 @@ static int load_instrument(const char *path, struct json_problems *problems, str
     return code;
 }
 
-int documents_check_instrument(const char *path, cJSON **ret, struct error *err)
+static int load_bench(const char *path, struct json_problems *problems, struct error *err)
+{
+    struct bench_file *file = NULL;
+    int code = bench_file_load(path, &file, problems, err);
+    bench_file_free(file);
+    return code;
+}
+
+static int check_file(int (*load)(const char *path, struct json_problems *problems, struct error *err),
+                      const char *path, cJSON **ret, struct error *err)
 {
     struct json_problems *problems = calloc(1, sizeof *problems);
     cJSON *root = cJSON_CreateObject();
@@ -233,11 +242,21 @@ int documents_check_instrument(const char *path, cJSON **ret, struct error *err)
     if (problems == NULL || root == NULL) {
         free(problems);
         cJSON_Delete(root);
-        return error_set(err, ERR_MEMORY, "no memory to check the instrument's file");
+        return error_set(err, ERR_MEMORY, "no memory to check %s", path);
     }
-    int code = load_instrument(path, problems, &why);
+    int code = load(path, problems, &why);
     add_verdict(root, code, problems, &why);
     free(problems);
     *ret = root;
     return 0;
+}
+
+int documents_check_instrument(const char *path, cJSON **ret, struct error *err)
+{
+    return check_file(load_instrument, path, ret, err);
+}
+
+int documents_check_bench(const char *path, cJSON **ret, struct error *err)
+{
+    return check_file(load_bench, path, ret, err);
 }

@@ -22,5 +22,7 @@ int documents_campaigns(const char *folder, cJSON **ret, struct error *err);
 int documents_check(const struct job_request *request, bool with_plan, cJSON **ret, struct error *err);
 /* The same answer about a file of configs/instruments/: a dialect, or a register map. */
 int documents_check_instrument(const char *path, cJSON **ret, struct error *err);
+/* The same for a bench file, with all that it names. Opens no port. */
+int documents_check_bench(const char *path, cJSON **ret, struct error *err);
 
 #endif

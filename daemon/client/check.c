@@ -3,7 +3,7 @@
  *
  * check: `nightbench check` and `nightbench plan`. They need no daemon: the same code as the daemon's reads
  * the campaign and the bench that it names. With --socket or --url the daemon there is asked. `nightbench
- * check instrument FILE` does the same for a file of configs/instruments/, always here.
+ * check instrument FILE` and `nightbench check bench FILE` do the same for such files, always here.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -83,7 +83,9 @@ static int explain(const struct args *args, bool plan)
     return tell(args, answer, plan);
 }
 
-static int check_instrument(const struct args *args)
+/* kind: "instrument" or "bench". */
+static int check_file(const struct args *args, const char *kind,
+                      int (*check)(const char *path, cJSON **ret, struct error *err))
 {
     const char *path = args->positional[1];
     struct error err = { 0 };
@@ -91,8 +93,8 @@ static int check_instrument(const struct args *args)
     cJSON *answer;
 
     path = text_find_file(path, found, sizeof found);
-    int rc = access(path, R_OK) != 0 ? error_set_errno(&err, errno, "instrument file %s", args->positional[1])
-                                     : documents_check_instrument(path, &answer, &err);
+    int rc = access(path, R_OK) != 0 ? error_set_errno(&err, errno, "%s file %s", kind, args->positional[1])
+                                     : check(path, &answer, &err);
     return rc != 0 ? commands_fail(&err) : tell(args, answer, false);
 }
 
@@ -100,8 +102,10 @@ int do_check(const struct args *args)
 {
     if (args->positional_count == 2) {
         if (strcmp(args->positional[0], "instrument") == 0)
-            return check_instrument(args);
-        fprintf(stderr, "nightbench: check takes one CAMPAIGN, or 'instrument' and a FILE\n");
+            return check_file(args, "instrument", documents_check_instrument);
+        if (strcmp(args->positional[0], "bench") == 0)
+            return check_file(args, "bench", documents_check_bench);
+        fprintf(stderr, "nightbench: check takes one CAMPAIGN, or 'instrument' or 'bench' and a FILE\n");
         return EXIT_USAGE;
     }
     return explain(args, false);

@@ -26,8 +26,9 @@ static int do_version(const struct args *args)
 }
 
 const struct args_command client_commands[] = {
-    { "check", "CAMPAIGN | instrument FILE", 1, 2, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
-      "explain every mistake of a campaign, or of an instrument's file; touches nothing", do_check },
+    { "check", "CAMPAIGN | instrument FILE | bench FILE", 1, 2, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
+      "explain every mistake of a campaign, an instrument's file or a bench file; touches nothing",
+      do_check },
     { "plan", "CAMPAIGN", 1, 1, ARGS_JSON | ARGS_WHERE | ARGS_BENCH,
       "steps, points, duration and bytes; touches nothing", do_plan },
     { "scan", "[BENCH]", 0, 1, ARGS_JSON | ARGS_WHERE,
