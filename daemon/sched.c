@@ -145,6 +145,8 @@ static int make_ready(struct sched *sched, struct error *err)
     struct job job = { .plan = NULL };
 
     int code = queued_open(&sched->setup, &run->item, run->document, &job, err);
+    if (code == ERR_CONFLICT) /* this daemon owns no bench: nothing is wrong with the run */
+        return code;
     if (code != 0) {
         struct error why = { .code = 0 };
         if (queued_record_failure(&sched->setup, &run->item, run->document, run->validating_wall_ns, err,
@@ -203,6 +205,21 @@ static void hold_unsafe(struct sched *sched, const struct run_result *result)
         log_error("holding the queue", &err);
 }
 
+/* A run that has left no row is still in the queue: nothing can be recorded, or it is not for this daemon. It
+ * must not be tried again and again: a person looks first. */
+static void give_back(struct sched *sched, const struct error *why)
+{
+    struct error err = { .code = 0 };
+
+    if (queue_untake(sched->setup.recorder, sched->run.item.ulid, &err) == 0)
+        return;
+    pthread_mutex_lock(&sched->lock);
+    snprintf(sched->stays, sizeof sched->stays,
+             "run %s could not begin (%.300s); 'nightbench queue release' tries again",
+             sched->run.item.ulid, why->message);
+    pthread_mutex_unlock(&sched->lock);
+}
+
 static void run_one(struct sched *sched)
 {
     struct run_result result = { .state = "failed", .safe = false };
@@ -225,6 +242,8 @@ static void run_one(struct sched *sched)
         tell_trip(sched, sched->run.item.ulid, err.message);
     if (begun)
         hold_unsafe(sched, &result);
+    if (code != 0 && sched->run.document != NULL)
+        give_back(sched, &err);
 
     pthread_mutex_lock(&sched->lock);
     end_run(sched, &result, code, &err);

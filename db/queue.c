@@ -230,17 +230,25 @@ int queue_take(struct recorder *recorder, int64_t now_ns, struct queue_taken *re
     return code;
 }
 
+struct untaking {
+    const char *ulid;
+    int64_t rows;
+};
+
 static int untake(struct sqlite3 *db, void *argument, struct error *err)
 {
-    return run_once(db, err, "UPDATE queue SET taken = 0 WHERE ulid = ?", "t", (const char *)argument);
+    struct untaking *untaking = argument;
+
+    int code = run_once(db, err, "UPDATE queue SET taken = 0 WHERE ulid = ?", "t", untaking->ulid);
+    return code == 0 ? sql_integer(db, "SELECT changes()", 0, &untaking->rows, err) : code;
 }
 
 int queue_untake(struct recorder *recorder, const char *ulid, struct error *err)
 {
-    char text[ULID_TEXT];
+    struct untaking untaking = { .ulid = ulid };
+    int code = recorder_do(recorder, untake, &untaking, err);
 
-    snprintf(text, sizeof text, "%s", ulid);
-    return recorder_do(recorder, untake, text, err);
+    return code == 0 ? untaking.rows > 0 : code;
 }
 
 struct replacement {

@@ -40,7 +40,7 @@ struct queue_taken {
 };
 /* Takes the entry that is to begin now, if there is one. */
 int queue_take(struct recorder *recorder, int64_t now_ns, struct queue_taken *ret_taken, struct error *err);
-/* Gives back what was taken. */
+/* Gives back what was taken, and did not become a run: 1. 0: it did. */
 int queue_untake(struct recorder *recorder, const char *ulid, struct error *err);
 /* Replaces everything but ULID, place and time of adding. document NULL: it stays. */
 int queue_replace(struct recorder *recorder, const struct queue_item *item, const char *document,
