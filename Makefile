@@ -149,10 +149,11 @@ torture-faults: deps data
 	@$(MAKE) --no-print-directory programs
 	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-faults $(N)
 
-# Every way on which the daemon comes to an allocation is refused, once and for good (N: only so many): no crash, nothing lost.
+# Every way on which the keeper, then the daemon, comes to an allocation is refused, once and for good (N: only so many): no crash, nothing lost.
 torture-alloc: N = 0
 torture-alloc: deps data
 	@$(MAKE) --no-print-directory programs
+	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) PROGRAM=nightbench-keeper tests/fault/torture-alloc $(N)
 	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-alloc $(N)
 
 # Every operation on a file, and every allocation, fails once and for good while a campaign is recorded.
