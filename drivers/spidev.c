@@ -46,6 +46,13 @@ static void release(struct spidev *s)
     s->fd = -1;
 }
 
+/* A controller that cannot do what is asked says EINVAL; anything else is as good as a broken link. */
+static int refusal(const struct spidev *s, const char *what, struct error *err)
+{
+    return error_set(err, errno == EINVAL ? ERR_UNSUPPORTED : ERR_LINK, "%s: %s: %s", s->path, what,
+                     strerror(errno));
+}
+
 static int acquire(struct spidev *s, struct error *err)
 {
     uint8_t mode = SPI_MODE_0, bits = BITS;
@@ -54,7 +61,7 @@ static int acquire(struct spidev *s, struct error *err)
         return error_set(err, ERR_NO_ANSWER, "%s: %s", s->path, strerror(errno));
     if (ioctl(s->fd, SPI_IOC_WR_MODE, &mode) < 0 || ioctl(s->fd, SPI_IOC_WR_BITS_PER_WORD, &bits) < 0 ||
         ioctl(s->fd, SPI_IOC_WR_MAX_SPEED_HZ, &s->hz) < 0) {
-        int code = error_set_errno(err, errno, "%s: SPI settings", s->path);
+        int code = refusal(s, "SPI settings", err);
         release(s);
         return code;
     }
@@ -95,7 +102,7 @@ static int set_clock(struct spi_bridge *bridge, double hz, double *ret_hz, struc
         return error_set(err, ERR_RANGE, "SPI clock %g Hz is outside %g .. %g Hz", hz, CLOCK_MIN, CLOCK_MAX);
     uint32_t asked = (uint32_t)hz;
     if (s->fd >= 0 && ioctl(s->fd, SPI_IOC_WR_MAX_SPEED_HZ, &asked) < 0)
-        return error_set_errno(err, errno, "%s: SPI clock", s->path);
+        return refusal(s, "SPI clock", err);
     s->hz = asked;
     *ret_hz = asked;
     return 0;
