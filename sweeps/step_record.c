@@ -200,6 +200,8 @@ static int record_results(struct run *run, struct run_point *point, struct backe
                                     .time_ns = runner_now(run) };
     rc = run->sink->samples(run->sink->context, &batch, err);
     if (rc == 0)
+        rc = run->sink->ack(run->sink->context, err); /* what is told as done is on the disk */
+    if (rc == 0)
         runner_progress(run, count);
     return rc;
 }
