@@ -276,14 +276,28 @@ static int sigrok_open(struct driver_config *config, const struct transport_env 
     return 0;
 }
 
+/* As far as it can be said without libsigrok: which drivers and keys there are, the child knows. */
+static int check_resource(const char *resource, struct error *err)
+{
+    const char *text = resource + strlen("sigrok:");
+    if (strncmp(resource, "sigrok:", 7) != 0 || strcspn(text, ":") == 0 || strlen(text) >= SIGROK_TEXT_MAX)
+        return error_set(err, ERR_INVALID, "resource '%s': write sigrok:DRIVER[:KEY=VALUE]...", resource);
+    for (text += strcspn(text, ":"); *text; text += strcspn(text, ":")) {
+        size_t n = strcspn(++text, ":"), name = strcspn(text, "=");
+        if (name == 0 || name >= n)
+            return error_set(err, ERR_INVALID, "resource '%s': '%.*s' is no KEY=VALUE", resource, (int)n,
+                             text);
+    }
+    return 0;
+}
+
 static int sigrok_describe(const struct driver_config *config, struct driver_description *ret,
                            struct json_problems *problems, struct error *err)
 {
     (void)problems;
-    const char *text = config->resource;
-    if (strncmp(text, "sigrok:", 7) != 0 || strcspn(text + 7, ":") == 0 ||
-        strlen(text + 7) >= SIGROK_TEXT_MAX)
-        return error_set(err, ERR_INVALID, "resource '%s': write sigrok:DRIVER[:KEY=VALUE]...", text);
+    int code = check_resource(config->resource, err);
+    if (code)
+        return code;
     *ret = (struct driver_description){ .vendor = "sigrok" };
     if (config->class != CLASS_DMM)
         return 0;

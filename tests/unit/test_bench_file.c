@@ -135,6 +135,10 @@ static void pins_are_wired_to_an_analyzer(void **state)
         { "sigrok:demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 64 } }", "/logic/inputs/IRQ",
           "" },
         { "sigrok:demo", "{ \"instrument\": \"la1\", \"pins\": {} }", "/logic/pins", "" },
+        { "sigrok:demo:a=b:colour", "{ \"instrument\": \"la1\", \"inputs\": {} }", "/instruments/5/resource",
+          "'colour' is no KEY=VALUE" },
+        { "sigrok:demo:=b", "{ \"instrument\": \"la1\", \"inputs\": {} }", "/instruments/5/resource",
+          "'=b' is no KEY=VALUE" },
         { "demo", "{ \"instrument\": \"la1\", \"inputs\": { \"IRQ\": 0 } }", "/instruments/5/resource",
           "sigrok:DRIVER" },
     };
