@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "drivers/driver.h"
 #include "drivers/transport.h"
 
 static struct {
@@ -119,4 +120,10 @@ int transport_drain(struct transport *transport, const struct transport_env *env
 void transport_close(struct transport *transport)
 {
     (void)transport;
+}
+
+int transport_line(const char *resource, struct driver_line *ret, struct error *err)
+{
+    (void)ret;
+    return error_set(err, ERR_UNSUPPORTED, "'%s' is no line that several share", resource);
 }

@@ -7,7 +7,8 @@
  * the question that follows is still answered rightly.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c drivers/modbus.c
- * sources: drivers/modbus_link.c drivers/modbus_address.c drivers/modbus_map.c
+ * sources: drivers/modbus_link.c drivers/modbus_line.c drivers/modbus_address.c drivers/modbus_map.c
+ * sources: drivers/device.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * sources: drivers/sim/modbus_server.c tests/fuzz/fake_transport.c
  * options: -max_len=2048 */
@@ -60,6 +61,14 @@ const char *sim_link_resource(const struct sim_link *link)
     return resource;
 }
 
+static struct modbus_server server;
+
+void *sim_link_context(const struct sim_link *link)
+{
+    (void)link;
+    return &server;
+}
+
 static int read_one(void *device, int unit, int function, int address, uint16_t *ret_value)
 {
     (void)device;
@@ -79,7 +88,6 @@ static int write_one(void *device, int unit, int address, uint16_t value)
 static void fuzz_slave(bool rtu, const uint8_t *data, size_t size)
 {
     static const struct modbus_server_model MODEL = { .read = read_one, .write = write_one };
-    static struct modbus_server server;
     server = (struct modbus_server){ .model = &MODEL, .first_unit = 1, .units = 3 };
     resource = rtu ? "serial:fuzz" : "tcp:fuzz";
     modbus_server_attach(&server, NULL);
