@@ -56,7 +56,7 @@ LIB := $(OUT)/libnightbench.a
 
 LIBS := -lmodbus -lcjson -lsqlite3 -lmicrohttpd -lcurl -lsndfile -lspandsp -lfftw3 -lserialport -lftdi1 -lm
 
-.PHONY: torture-alloc torture-death torture-power torture-store torture-kill torture-faults all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
+.PHONY: torture-alloc torture-death torture-power torture-store torture-kill torture-faults week all deps data demo test unit sanitized lint bench fuzz install clean programs format FORCE
 all: programs
 programs: $(PROGRAMS:%=$(OUT)/%)
 
@@ -155,6 +155,12 @@ torture-alloc: deps data
 	@$(MAKE) --no-print-directory programs
 	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) PROGRAM=nightbench-keeper tests/fault/torture-alloc $(N)
 	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/torture-alloc $(N)
+
+# A simulated week (DAYS) of one run an hour, each met by another fault: memory, descriptors, threads and log of daemon and keeper.
+week: DAYS = 7
+week: deps data
+	@$(MAKE) --no-print-directory programs
+	@NB_BIN=$(CURDIR)/$(OUT) NB_ROOT=$(CURDIR) tests/fault/week $(DAYS)
 
 # Every operation on a file, and every allocation, fails once and for good while a campaign is recorded.
 torture-store: deps

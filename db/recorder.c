@@ -104,6 +104,8 @@ static int apply(struct recorder *r, struct ring_entry *entry, struct error *err
     case KIND_CALL:
         return apply_call(r, *(struct recorder_call **)at, err);
     case KIND_RUN_END:
+        r->run_ended = true;
+        return apply_state(r, entry->kind, at, err);
     case KIND_RUN_STATE:
         return apply_state(r, entry->kind, at, err);
     case KIND_STEP:
@@ -189,6 +191,9 @@ static int write_entries(struct recorder *r, struct recorder_call **calls, int *
         *ret_applied = applied;
         code =
             store_checkpoint(r->store, err); /* what it cannot copy is safe in the log, but the disk is not */
+        if (r->run_ended)
+            store_release_cache(r->store); /* of what is written, and not read back */
+        r->run_ended = false;
     } else {
         writer_rollback(r->writer);
         r->notice_count = 0;

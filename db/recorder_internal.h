@@ -75,6 +75,7 @@ struct recorder {
     int notice_count;
     struct space space; /* writer thread */
     int64_t retry_ns;   /* writer thread: SQLite found the disk full; not before then again; 0: it did not */
+    bool run_ended;     /* writer thread: in the group that is being written */
     enum recorder_condition told; /* writer thread: what the log has been told */
     pthread_t thread;
 

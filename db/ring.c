@@ -5,6 +5,7 @@
 #include "db/ring.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { FILLER = -1, ALIGNMENT = 16 };
 
@@ -24,6 +25,7 @@ int ring_init(struct ring *ring, size_t capacity, int entries_max, struct error 
     ring->data = aligned_alloc(ALIGNMENT, ring->capacity);
     if (ring->data == NULL)
         return error_set(err, ERR_MEMORY, "no memory for a queue of %zu bytes", capacity);
+    memset(ring->data, 0, ring->capacity); /* its pages are had now, and not one by one through the night */
     return 0;
 }
 

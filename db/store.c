@@ -114,6 +114,11 @@ int store_checkpoint(struct store *store, struct error *err)
     return 0;
 }
 
+void store_release_cache(struct store *store)
+{
+    sqlite3_db_release_memory(store->db);
+}
+
 int64_t store_wal_bytes(const struct store *store)
 {
     return store->wal_pages * store->page_bytes;

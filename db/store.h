@@ -30,6 +30,8 @@ int store_open_reader(const char *path, struct store **ret_store, struct error *
 void store_close(struct store *store);
 /* After a commit: copies the log into the store when it is time. A reader in the way is no error. */
 int store_checkpoint(struct store *store, struct error *err);
+/* Gives back the memory of cached pages, which otherwise grows for weeks up to SQLite's limit. */
+void store_release_cache(struct store *store);
 /* Size of the log as of the last commit. */
 int64_t store_wal_bytes(const struct store *store);
 /* For db/ only. */
