@@ -20,8 +20,10 @@
 #include "daemon/keeper/server_private.h"
 #include "instruments/keeper_client.h"
 
-#define IDLE_NS (300 * NS_PER_MS)
-#define LOOK_NS (KEEPER_BEAT_MS * NS_PER_MS) /* at heartbeats; a silence that ends sooner is met on time */
+#define IDLE_NS        (300 * NS_PER_MS)
+#define AGAIN_FIRST_NS NS_PER_S
+#define AGAIN_LAST_NS  (64 * NS_PER_S)
+#define LOOK_NS        (KEEPER_BEAT_MS * NS_PER_MS) /* at heartbeats; a silence that ends sooner is met on time */
 
 /* ---- Links ---- */
 void server_link_unref(struct link *link)
@@ -236,14 +238,24 @@ static void accept_link(struct server *server)
 
 /* ---- The loop ---- */
 /* An interlock, or a protection of an instrument: latched, and everything goes off in emergency order. */
+/* A rule stays broken where an output does not go off, or nobody answers for it: it is told to go off again
+ * and again, but not at every look. */
 static void take_trip(struct server *server)
 {
     char text[INTERLOCK_TEXT_MAX];
     if (!observer_tripped(server->keeper->observer, text, sizeof text))
         return;
+    int64_t now_ns = clock_now(server->keeper->clock);
+    if (!server->keeper->latched)
+        server->pause_ns = AGAIN_FIRST_NS;
+    else if (now_ns < server->again_ns)
+        return;
+    else if (server->pause_ns < AGAIN_LAST_NS)
+        server->pause_ns *= 2;
     keeper_latch(server->keeper, text);
     server_drop_requests(server, ERR_TRIPPED, text);
     keeper_safe(server->keeper, true, false, text);
+    server->again_ns = clock_now(server->keeper->clock) + server->pause_ns;
 }
 
 /* True when it is time to end. */

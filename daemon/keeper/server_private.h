@@ -43,7 +43,8 @@ struct server {
     struct link *links;
     int link_count;
     bool had_client;
-    int64_t idle_ns; /* host time since which nobody is there and nothing armed; 0: not idle */
+    int64_t idle_ns;            /* host time since which nobody is there and nothing armed; 0: not idle */
+    int64_t again_ns, pause_ns; /* bench time: what stays tripped is answered again at, and this much later */
     uint8_t *frame;
 
     pthread_mutex_t lock; /* guards what follows; never held across I/O */
