@@ -135,11 +135,17 @@ static int open_codec(struct modbus_line *line, struct error *err)
     return 0;
 }
 
-static int set_parity(int fd, char parity, struct error *err)
+static int descriptor(const struct modbus_line *line)
+{
+    return line->transport->ops->fd(line->transport);
+}
+
+static int set_parity(const struct modbus_line *line, char parity, struct error *err)
 {
     struct termios settings;
     if (parity == 'N')
         return 0;
+    int fd = descriptor(line);
     if (fd < 0 || tcgetattr(fd, &settings) < 0)
         return error_set(err, ERR_UNSUPPORTED, "parity %c: no serial line", parity);
     settings.c_cflag |= PARENB | (parity == 'O' ? PARODD : 0);
@@ -188,10 +194,10 @@ static int open_line(const struct transport_env *env, const char *name,
         return error_set(err, ERR_MEMORY, "Modbus line of %s", name);
     *line = (struct modbus_line){ .env = env, .holders = 1, .low_fd = -1, .near_fd = -1 };
     int code = transport_open(env, name, address->carrier, &line->transport, err);
-    int fd = code ? -1 : line->transport->ops->fd(line->transport);
-    line->tcp = address->framing == MODBUS_LINK_TCP || (address->framing == MODBUS_LINK_SIM && !isatty(fd));
+    line->tcp = !code && (address->framing == MODBUS_LINK_TCP ||
+                          (address->framing == MODBUS_LINK_SIM && !isatty(descriptor(line))));
     if (!code)
-        code = set_parity(fd, address->parity, err);
+        code = set_parity(line, address->parity, err);
     if (!code)
         code = open_codec(line, err);
     if (!code)
