@@ -60,19 +60,22 @@ int clock_poll(struct clock_actor *actor, struct pollfd *fds, int count, int64_t
     (void)host_limit_ns;
     return ERR_CANCELLED;
 }
-void log_line(enum log_level level, const char *format, ...)
+void log_write(const struct log_place *place, enum log_level level, const struct log_about *about,
+               const char *format, ...)
 {
     char line[1024];
     va_list args;
 
+    (void)place;
     (void)level;
+    (void)about;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args); /* the arguments are what is tested */
     va_end(args);
 }
-void log_error(const char *context, const struct error *err)
+void log_failure(const struct log_place *place, const char *context, const struct error *err)
 {
-    log_line(LOG_ERR, "%s %s", context, err->message);
+    log_write(place, LOG_ERR, NULL, "%s %s", context, err->message);
 }
 double keeper_client_time_scale(void)
 {
@@ -138,9 +141,19 @@ int supervise_listen(const char *socket_path, int *ret_fd, struct error *err)
     (void)ret_fd;
     return error_set(err, ERR_UNSUPPORTED, "nobody listens here");
 }
-void port_close(struct port *port)
+void keeper_close_ports(struct keeper *k)
+{
+    (void)k;
+}
+cJSON *port_health_of(const struct port *port, int instrument)
 {
     (void)port;
+    (void)instrument;
+    return cJSON_CreateObject();
+}
+bool silence_runs(int pid)
+{
+    return pid > 0;
 }
 void port_drop(struct port *port, int code, const char *why)
 {
