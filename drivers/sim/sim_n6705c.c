@@ -95,32 +95,28 @@ static void channel_count_query(struct scpi_call *call)
     scpi_server_answer(call, "%d", call->server->model->channels);
 }
 
+#define FRAME_COMMANDS                                                                                       \
+    SUPPLY_COMMANDS, ELOG_COMMANDS,                                                                          \
+        { "OUTPut:PROTection:WDOG[:STATe]", supply_set_watchdog, supply_get_watchdog },                      \
+        { "OUTPut:PROTection:WDOG:DELay", supply_set_watchdog_delay, supply_get_watchdog_delay },            \
+        { "STATus:OPERation:CONDition", NULL, operation_query },                                             \
+        { "STATus:QUEStionable:CONDition", NULL, questionable_query },                                       \
+        { "SYSTem:CHANnel:MODel", NULL, channel_model_query },                                               \
+    {                                                                                                        \
+        "SYSTem:CHANnel[:COUNt]", NULL, channel_count_query                                                  \
+    }
+
+static const struct scpi_command supply_commands[] = {
+    FRAME_COMMANDS,
+    { NULL, NULL, NULL },
+};
+
 static const struct scpi_command commands[] = {
-    SUPPLY_COMMANDS,
-    ELOG_COMMANDS,
+    FRAME_COMMANDS,
     { "[SOURce]:CURRent:LIMit[:POSitive][:IMMediate][:AMPLitude]", supply_set_current, supply_get_current },
     { "[SOURce]:VOLTage:PROTection:REMote[:POSitive][:LEVel]", supply_set_ovp, supply_get_ovp },
     { "[SOURce]:EMULation", set_emulation, emulation_query },
     { "[SOURce]:FUNCtion", set_function, function_query },
-    { "OUTPut:PROTection:WDOG[:STATe]", supply_set_watchdog, supply_get_watchdog },
-    { "OUTPut:PROTection:WDOG:DELay", supply_set_watchdog_delay, supply_get_watchdog_delay },
-    { "STATus:OPERation:CONDition", NULL, operation_query },
-    { "STATus:QUEStionable:CONDition", NULL, questionable_query },
-    { "SYSTem:CHANnel:MODel", NULL, channel_model_query },
-    { "SYSTem:CHANnel[:COUNt]", NULL, channel_count_query },
-    { NULL, NULL, NULL },
-};
-
-/* Emulation and CURRent:LIMit are of the source-measure units only. */
-static const struct scpi_command supply_commands[] = {
-    SUPPLY_COMMANDS,
-    ELOG_COMMANDS,
-    { "OUTPut:PROTection:WDOG[:STATe]", supply_set_watchdog, supply_get_watchdog },
-    { "OUTPut:PROTection:WDOG:DELay", supply_set_watchdog_delay, supply_get_watchdog_delay },
-    { "STATus:OPERation:CONDition", NULL, operation_query },
-    { "STATus:QUEStionable:CONDition", NULL, questionable_query },
-    { "SYSTem:CHANnel:MODel", NULL, channel_model_query },
-    { "SYSTem:CHANnel[:COUNt]", NULL, channel_count_query },
     { NULL, NULL, NULL },
 };
 
