@@ -77,14 +77,15 @@ void sched_pick(struct sched *sched)
     pthread_cond_broadcast(&sched->wake);
 }
 
-/* With the lock held: until something has changed, or an entry's time has come. */
+/* With the lock held: until something has changed, or an entry's time has come: by the wall clock, also when
+ * that is set meanwhile. */
 void sched_wait_for_work(struct sched *sched)
 {
     struct timespec until = { .tv_sec = sched->look_ns / NS_PER_S, .tv_nsec = sched->look_ns % NS_PER_S };
 
     if (sched->look_ns == 0 || !sched_may_look(sched))
         pthread_cond_wait(&sched->wake, &sched->lock);
-    else if (pthread_cond_timedwait(&sched->wake, &sched->lock, &until) == ETIMEDOUT)
+    else if (pthread_cond_clockwait(&sched->wake, &sched->lock, CLOCK_REALTIME, &until) == ETIMEDOUT)
         sched->wanted++;
 }
 
