@@ -215,8 +215,8 @@ static void give_back(struct sched *sched, const struct error *why)
         return;
     pthread_mutex_lock(&sched->lock);
     snprintf(sched->stays, sizeof sched->stays,
-             "run %s could not begin (%.300s); 'nightbench queue release' tries again",
-             sched->run.item.ulid, why->message);
+             "run %s could not begin (%.300s); 'nightbench queue release' tries again", sched->run.item.ulid,
+             why->message);
     pthread_mutex_unlock(&sched->lock);
 }
 
