@@ -111,6 +111,61 @@ static int stop_now(void *context, const char *who, struct error *err)
     FUZZ_CHECK(who != NULL);
     return obey(context, err);
 }
+static int pause_it(void *context, bool dark, struct error *err)
+{
+    (void)dark;
+    return obey(context, err);
+}
+static int go_on(void *context, char ret_ulid[ULID_TEXT], struct error *err)
+{
+    snprintf(ret_ulid, ULID_TEXT, "%s", SMALL_STORE_ULID);
+    return obey(context, err);
+}
+static int clear(void *context, const char *who, const char *reason, struct error *err)
+{
+    FUZZ_CHECK(who != NULL && reason != NULL && reason[0] != '\0');
+    return obey(context, err);
+}
+static int question(void *context, const char *instrument, const char *text, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(instrument[0] != '\0' && text != NULL);
+    return give(context, ret, err);
+}
+static int report(void *context, const char *instrument, cJSON **ret, struct error *err)
+{
+    FUZZ_CHECK(instrument[0] != '\0');
+    return give(context, ret, err);
+}
+static int metrics(void *context, struct strbuf *out, struct error *err)
+{
+    strbuf_add(out, "nightbench_up 1\n");
+    return obey(context, err);
+}
+static void note(void *context, const struct command_audit *audit)
+{
+    (void)context;
+    FUZZ_CHECK(audit->user != NULL && audit->action != NULL);
+}
+static int no_events(void *context, uint64_t after, struct daemon_event *out, int max)
+{
+    (void)context;
+    (void)after;
+    (void)out;
+    (void)max;
+    return 0;
+}
+static int subscribe(void *context, void (*wake)(void *wake_context), void *wake_context)
+{
+    (void)context;
+    (void)wake;
+    (void)wake_context;
+    return 0;
+}
+static void unsubscribe(void *context, void *wake_context)
+{
+    (void)context;
+    (void)wake_context;
+}
 static int compare(void *context, const char *run_a, const char *run_b, cJSON **ret, struct error *err)
 {
     FUZZ_CHECK(run_a != NULL && run_b != NULL);
@@ -133,10 +188,21 @@ static const struct command agreeable = {
     .queue_release = release,
     .recall = recall,
     .remember = remember,
+    .pause = pause_it,
+    .resume = go_on,
     .stop = obey,
     .abort = obey,
     .estop = stop_now,
+    .clear = clear,
+    .scan = give,
+    .query = question,
+    .report = report,
     .compare = compare,
+    .events = no_events,
+    .subscribe = subscribe,
+    .unsubscribe = unsubscribe,
+    .audit = note,
+    .metrics = metrics,
 };
 
 /* ---- The store ---- */
