@@ -65,6 +65,8 @@ bool fault_spoil(struct sim_link *link, uint64_t answer, uint8_t *bytes, size_t 
     bool text = bytes[*n - 1] == '\n';
     if (fault->kind == SIM_FAULT_CR && text)
         bytes[*n - 1] = '\r';
+    if (fault->kind == SIM_FAULT_TRUNCATE && (double)*n < fault->value)
+        return true; /* not one of those that are meant */
     if (fault->kind == SIM_FAULT_NONE || fault->kind >= SIM_FAULT_DEAF || !strikes(fault))
         return true;
     struct rng rng;

@@ -92,7 +92,7 @@ enum sim_fault_kind {
     SIM_FAULT_NONE,
     SIM_FAULT_SILENCE,    /* answers are swallowed */
     SIM_FAULT_DELAY,      /* answers come value seconds later */
-    SIM_FAULT_TRUNCATE,   /* the second half of an answer is lost */
+    SIM_FAULT_TRUNCATE,   /* the second half of an answer is lost; of answers of value bytes or more */
     SIM_FAULT_GARBAGE,    /* an answer's bytes are replaced by noise of the same length */
     SIM_FAULT_WRONG,      /* a well-formed answer with another value (a digit or a bit differs) */
     SIM_FAULT_DISCONNECT, /* the client is dropped instead of answered */
