@@ -98,7 +98,8 @@ static void the_kernel_tells_a_loop_from_a_sleep(void **state)
         for (;;)
             pause();
     wait_for_state(child, 'S');
-    assert_false(silence_runs(child));
+    while (silence_runs(child)) /* a sanitizer has a thread of its own in the child, which wakes at times */
+        usleep(1000);
     silence_look(&silence, child, 1, 1, NS_PER_S);
     silence_look(&silence, child, 1, 2 * NS_PER_S, NS_PER_S);
     assert_int_equal(silence_judge(&silence, child, LIMIT_NS, &news), SILENCE_HANGS);
