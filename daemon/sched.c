@@ -31,13 +31,21 @@ static void tell_trip(struct sched *sched, const char *ulid, const char *why)
     free(json);
 }
 
+enum { STATE_EVENT_MAX = 128 };
+
+/* With the lock held; the event is posted without it. */
+static void write_state(struct sched *sched, const char *state, char json[STATE_EVENT_MAX])
+{
+    snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "%s", state);
+    snprintf(json, STATE_EVENT_MAX, "{\"state\":\"%s\",\"run\":\"%s\"}", state, sched->snapshot.ulid);
+}
+
 void sched_set_state(struct sched *sched, const char *state)
 {
-    char json[128];
+    char json[STATE_EVENT_MAX];
 
     pthread_mutex_lock(&sched->lock);
-    snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "%s", state);
-    snprintf(json, sizeof json, "{\"state\":\"%s\",\"run\":\"%s\"}", state, sched->snapshot.ulid);
+    write_state(sched, state, json);
     pthread_mutex_unlock(&sched->lock);
     events_post(sched->setup.events, "state", json);
 }
@@ -302,6 +310,7 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
 
 static int command_run(struct sched *sched, int command, const char *state, struct error *err)
 {
+    char json[STATE_EVENT_MAX] = "";
     bool down = false;
     int code = 0;
 
@@ -318,10 +327,13 @@ static int command_run(struct sched *sched, int command, const char *state, stru
         down = strcmp(sched->snapshot.state, "powering_down") == 0;
         if (command >= RUN_ABORT && sched->client != NULL && !down)
             bench_client_cancel(sched->client, true);
+        /* Under the same lock: a word that comes as the run ends must not write over how it ended. */
+        if (!down)
+            write_state(sched, state, json);
     }
     pthread_mutex_unlock(&sched->lock);
-    if (code == 0 && !down)
-        sched_set_state(sched, state);
+    if (json[0] != '\0')
+        events_post(sched->setup.events, "state", json);
     return code;
 }
 
