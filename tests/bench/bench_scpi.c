@@ -50,7 +50,7 @@ static double driver_round(void *context)
 
 int main(void)
 {
-    struct meter meter = { 0 };
+    struct meter meter = { .apart = true };
     struct error err = { 0 };
     struct transport_env env = { .cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) }; /* as a port has it */
     struct driver_config config = { .name = "dmm1",
@@ -59,6 +59,7 @@ int main(void)
     struct both both = { .driver = driver_find("scpi") };
     double bare_s = 0, driver_s = 0;
 
+    meter_pin(0);
     int code = meter_start(&meter);
     snprintf(config.resource, sizeof config.resource, "tcp:127.0.0.1:%d", meter.port);
     both.bare_fd = meter_connect(&meter);
