@@ -5,8 +5,8 @@
  * bytes of the input choose the messages, the rest is what the bridge says. A failed request leaves its
  * message as it was, and no opcode goes out that the bridge does not offer.
  *
- * sources: daemon/base/error.c daemon/base/text.c drivers/device.c drivers/serprog.c tests/fuzz/fake_transport.c
- * options: -max_len=2048 */
+ * sources: daemon/base/error.c daemon/base/text.c drivers/device.c drivers/serprog.c
+ * tests/fuzz/fake_transport.c options: -max_len=2048 */
 #include <math.h>
 
 #include "drivers/driver.h"
