@@ -6,7 +6,10 @@
  * message as it was, and no opcode goes out that the bridge does not offer.
  *
  * sources: daemon/base/error.c daemon/base/text.c drivers/device.c drivers/serprog.c
- * tests/fuzz/fake_transport.c options: -max_len=2048 */
+ *
+ * sources: tests/fuzz/fake_transport.c
+ *
+ * options: -max_len=2048 */
 #include <math.h>
 
 #include "drivers/driver.h"
