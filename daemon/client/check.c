@@ -52,10 +52,7 @@ static int tell(const struct args *args, cJSON *answer, bool plan)
 {
     bool ok = show_true(answer, "ok");
     if (args->json) {
-        char *text = json_print(answer, true);
-
-        printf("%s\n", text != NULL ? text : "null");
-        free(text);
+        commands_print_json(answer, true);
     } else if (!ok) {
         show_problems(answer, stdout);
     } else if (plan) {

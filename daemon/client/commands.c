@@ -81,6 +81,14 @@ int commands_fail(const struct error *err)
     return args_exit_of(err->code);
 }
 
+void commands_print_json(const cJSON *tree, bool indented)
+{
+    char *text = json_print(tree, indented);
+
+    printf("%s\n", text != NULL ? text : "null");
+    cJSON_free(text);
+}
+
 static void add_text(struct strbuf *body, const char *key, const char *value)
 {
     cJSON *text = value != NULL ? cJSON_CreateString(value) : NULL;

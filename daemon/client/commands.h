@@ -14,6 +14,8 @@ extern const struct args_command client_commands[];
 
 /* Prints "nightbench: message" and returns the exit code of the error. */
 int commands_fail(const struct error *err);
+/* One line, or indented. */
+void commands_print_json(const cJSON *tree, bool indented);
 /* Body of a start: {"campaign": <the file, unless NULL>, "seed": ...}; checked to be JSON. Caller frees with
  * strbuf_free. */
 int commands_start_body(const struct args *args, const char *path, bool now, struct strbuf *ret,

@@ -33,14 +33,6 @@ static int post(const struct args *args, const char *path, const char *body, cJS
     return rc;
 }
 
-static void print_json(const cJSON *tree)
-{
-    char *text = json_print(tree, false);
-
-    printf("%s\n", text != NULL ? text : "null");
-    cJSON_free(text);
-}
-
 /* ---- scan ---- */
 
 /* Most gear takes one client, and what a keeper holds may be switched on: its daemon is asked then. */
@@ -144,7 +136,7 @@ int do_scan(const struct args *args)
     if (rc != 0)
         return commands_fail(&err);
     if (args->json)
-        print_json(tree);
+        commands_print_json(tree, false);
     bool all = print_scan(tree, args->json ? NULL : stdout);
     cJSON_Delete(tree);
     return all ? EXIT_OK : EXIT_VERDICT;
@@ -229,7 +221,7 @@ int do_instrument(const struct args *args)
         return commands_fail(&err);
     const char *answer = cJSON_GetStringValue(member(tree, "answer"));
     if (args->json)
-        print_json(tree);
+        commands_print_json(tree, false);
     else if (query)
         puts(answer != NULL ? answer : "");
     else

@@ -8,21 +8,11 @@
 #include <string.h>
 
 #include "daemon/client/commands.h"
+#include "daemon/client/read.h"
 #include "daemon/client/show.h"
-#include "daemon/client/source.h"
 #include "daemon/client/table.h"
 
 enum { CELL = 40, TABLE_COLUMNS = 9 };
-
-static int print_json(cJSON *tree)
-{
-    char *text = json_print(tree, false);
-
-    printf("%s\n", text != NULL ? text : "null");
-    cJSON_free(text);
-    cJSON_Delete(tree);
-    return EXIT_OK;
-}
 
 /* ---- Adding ---- */
 
@@ -57,8 +47,9 @@ static int add(const struct args *args, const char *path, bool now)
         return rc == ERR_INVALID || rc == ERR_RANGE ? EXIT_CAMPAIGN : code;
     }
     if (args->json)
-        return print_json(entry);
-    tell_entry(entry);
+        commands_print_json(entry, false);
+    else
+        tell_entry(entry);
     cJSON_Delete(entry);
     return EXIT_OK;
 }
@@ -115,22 +106,7 @@ static void show_queue(const cJSON *queue, FILE *out)
 
 static int list(const struct args *args)
 {
-    struct error err = { 0 };
-    struct remote *remote;
-    cJSON *queue;
-
-    int rc = source_remote(args, &remote, &err);
-    if (rc == 0) {
-        rc = remote_get_json(remote, "/api/v1/queue", &queue, &err);
-        remote_close(remote);
-    }
-    if (rc != 0)
-        return commands_fail(&err);
-    if (args->json)
-        return print_json(queue);
-    show_queue(queue, stdout);
-    cJSON_Delete(queue);
-    return EXIT_OK;
+    return read_document(args, "/api/v1/queue", show_queue);
 }
 
 /* ---- Changing ---- */
@@ -153,10 +129,10 @@ static int post(const struct args *args, const char *path, const char *body, con
 
         return rc == ERR_INVALID || rc == ERR_RANGE ? EXIT_CAMPAIGN : code;
     }
-    if (args->json)
-        return print_json(answer);
     double place = show_number(answer, "place");
-    if (place > 0)
+    if (args->json)
+        commands_print_json(answer, false);
+    else if (place > 0)
         printf("%s, at place %.0f\n", said, place);
     else
         puts(said);

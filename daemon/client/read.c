@@ -36,8 +36,7 @@ int read_print(struct source *source, const char *path, bool json, void (*show)(
     return rc;
 }
 
-static int print_document(const struct args *args, const char *path,
-                          void (*show)(const cJSON *tree, FILE *out))
+int read_document(const struct args *args, const char *path, void (*show)(const cJSON *tree, FILE *out))
 {
     struct error err = { 0 };
     struct source source;
@@ -51,12 +50,12 @@ static int print_document(const struct args *args, const char *path,
 
 int do_status(const struct args *args)
 {
-    return print_document(args, "/api/v1/status", show_status);
+    return read_document(args, "/api/v1/status", show_status);
 }
 
 int do_runs(const struct args *args)
 {
-    return print_document(args, "/api/v1/runs?limit=50", show_runs);
+    return read_document(args, "/api/v1/runs?limit=50", show_runs);
 }
 
 /* Path of a part of a run; the name is checked so that it needs no encoding. */
@@ -220,10 +219,7 @@ int do_compare(const struct args *args)
     if (compare_tree(args, &tree, &err) != 0)
         return commands_fail(&err);
     if (args->json) {
-        char *text = json_print(tree, true);
-
-        printf("%s\n", text != NULL ? text : "null");
-        cJSON_free(text);
+        commands_print_json(tree, true);
     } else {
         show_compare(tree, stdout);
     }

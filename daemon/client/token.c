@@ -8,9 +8,8 @@
 #include <string.h>
 
 #include "daemon/client/commands.h"
+#include "daemon/client/read.h"
 #include "daemon/client/show.h"
-#include "daemon/client/source.h"
-#include "daemon/client/table.h"
 
 /* POSTs {"name": ..., "role": ..., "days": ...} of what is given. */
 static int ask(const struct args *args, const char *path, const char *name, cJSON **ret, struct error *err)
@@ -37,43 +36,19 @@ static int ask(const struct args *args, const char *path, const char *name, cJSO
     return rc;
 }
 
-static int print_json(cJSON *tree)
+static void show_tokens(const cJSON *tree, FILE *out)
 {
-    char *text = json_print(tree, false);
-
-    printf("%s\n", text != NULL ? text : "null");
-    cJSON_free(text);
-    cJSON_Delete(tree);
-    return EXIT_OK;
-}
-
-static int list_tokens(const struct args *args)
-{
-    struct error err = { 0 };
-    struct remote *remote;
     const cJSON *item;
-    cJSON *tree;
 
-    int rc = source_remote(args, &remote, &err);
-    if (rc == 0) {
-        rc = remote_get_json(remote, "/api/v1/tokens", &tree, &err);
-        remote_close(remote);
-    }
-    if (rc != 0)
-        return commands_fail(&err);
-    if (args->json)
-        return print_json(tree);
-    printf("%-24s %-9s %-8s %-25s %s\n", "NAME", "ROLE", "KIND", "CREATED", "EXPIRES");
+    fprintf(out, "%-24s %-9s %-8s %-25s %s\n", "NAME", "ROLE", "KIND", "CREATED", "EXPIRES");
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(tree, "tokens"))
     {
         const char *expires = show_text(item, "expires");
 
-        printf("%-24s %-9s %-8s %-25s %s%s\n", show_text(item, "name"), show_text(item, "role"),
-               show_text(item, "kind"), show_text(item, "created"), expires[0] != '\0' ? expires : "never",
-               cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "valid")) ? "" : " (expired)");
+        fprintf(out, "%-24s %-9s %-8s %-25s %s%s\n", show_text(item, "name"), show_text(item, "role"),
+                show_text(item, "kind"), show_text(item, "created"), expires[0] != '\0' ? expires : "never",
+                cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "valid")) ? "" : " (expired)");
     }
-    cJSON_Delete(tree);
-    return EXIT_OK;
 }
 
 static int usage(const char *why)
@@ -89,7 +64,8 @@ int do_token(const struct args *args)
     cJSON *answer;
 
     if (strcmp(verb, "list") == 0)
-        return name == NULL ? list_tokens(args) : usage("list takes no name");
+        return name == NULL ? read_document(args, "/api/v1/tokens", show_tokens)
+                            : usage("list takes no name");
     bool add = strcmp(verb, "add") == 0;
     if (!add && strcmp(verb, "revoke") != 0)
         return usage("what is to be done with tokens?");
@@ -97,8 +73,11 @@ int do_token(const struct args *args)
         return usage("whose token?");
     if (ask(args, add ? "/api/v1/tokens" : "/api/v1/tokens/revoke", name, &answer, &err) != 0)
         return commands_fail(&err);
-    if (args->json)
-        return print_json(answer);
+    if (args->json) {
+        commands_print_json(answer, false);
+        cJSON_Delete(answer);
+        return EXIT_OK;
+    }
     if (add) /* the token alone on standard output, so that a script can keep it */
         fprintf(stderr, "%s, %s; this is told once:\n", name, show_text(answer, "role"));
     printf("%s\n", add ? show_text(answer, "token") : "revoked");
@@ -114,8 +93,9 @@ int do_login(const struct args *args)
     if (ask(args, "/api/v1/login", NULL, &answer, &err) != 0)
         return commands_fail(&err);
     if (args->json)
-        return print_json(answer);
-    printf("%s\n", show_text(answer, "url"));
+        commands_print_json(answer, false);
+    else
+        printf("%s\n", show_text(answer, "url"));
     cJSON_Delete(answer);
     return EXIT_OK;
 }
