@@ -526,29 +526,22 @@ static void read_header(const struct json_at *root, struct dialect *d)
     read_log(root, d);
 }
 
+static void read_dialect(const struct json_at *root, void *into)
+{
+    struct dialect *d = into;
+    read_header(root, d);
+    read_commands(root, d);
+    read_answers(root, d);
+    read_channels(root, d);
+    dialect_check(root, d);
+}
+
 int dialect_load(const char *path, struct dialect **ret, struct json_problems *problems, struct error *err)
 {
-    cJSON *root = NULL;
-    int code = json_load(path, &root, err);
-    if (code)
-        return code;
     struct dialect *d = calloc(1, sizeof *d);
-    struct json_problems *own = calloc(1, sizeof *own);
-    if (!d || !own) {
-        code = error_set(err, ERR_MEMORY, "dialect %s", path);
-        goto done;
-    }
-    struct json_at at = json_root(root, own);
-    read_header(&at, d);
-    read_commands(&at, d);
-    read_answers(&at, d);
-    read_channels(&at, d);
-    dialect_check(&at, d);
-    code = json_problems_error(own, path, err);
-    json_problems_append(problems, own);
-done:
-    cJSON_Delete(root);
-    free(own);
+    if (!d)
+        return error_set(err, ERR_MEMORY, "dialect %s", path);
+    int code = json_read_file(path, read_dialect, d, problems, err);
     if (code) {
         free(d);
         return code;

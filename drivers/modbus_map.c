@@ -225,29 +225,22 @@ static void read_header(const struct json_at *root, struct modbus_map *map)
              json_string(root, "calibration_due", false, ""));
 }
 
+static void read_map(const struct json_at *root, void *into)
+{
+    struct modbus_map *map = into;
+    read_header(root, map);
+    read_identity(root, map);
+    read_registers(root, map);
+    read_channels(root, map);
+}
+
 int modbus_map_load(const char *path, struct modbus_map **ret, struct json_problems *problems,
                     struct error *err)
 {
-    cJSON *root = NULL;
-    int code = json_load(path, &root, err);
-    if (code)
-        return code;
     struct modbus_map *map = calloc(1, sizeof *map);
-    struct json_problems *own = calloc(1, sizeof *own);
-    if (!map || !own) {
-        code = error_set(err, ERR_MEMORY, "register map %s", path);
-        goto done;
-    }
-    struct json_at at = json_root(root, own);
-    read_header(&at, map);
-    read_identity(&at, map);
-    read_registers(&at, map);
-    read_channels(&at, map);
-    code = json_problems_error(own, path, err);
-    json_problems_append(problems, own);
-done:
-    cJSON_Delete(root);
-    free(own);
+    if (!map)
+        return error_set(err, ERR_MEMORY, "register map %s", path);
+    int code = json_read_file(path, read_map, map, problems, err);
     if (code) {
         free(map);
         return code;

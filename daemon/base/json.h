@@ -78,6 +78,11 @@ int json_choice(const struct json_at *at, const char *key, bool required, const 
 int json_doubles(const struct json_at *at, const char *key, bool required, double *out, int max);
 /* Nearest of `choices` (NULL-terminated) by edit distance, or NULL when nothing is near. */
 const char *json_nearest(const char *word, const char *const *choices);
+/* Reads a file into `into`: read() takes its root and leaves what is wrong with it as problems. ERR_INVALID
+ * when there are any; they are also added to `problems`, which may be NULL. What `into` holds after a failure
+ * is nothing to use. */
+int json_read_file(const char *path, void (*read)(const struct json_at *root, void *into), void *into,
+                   struct json_problems *problems, struct error *err);
 /* Adds what was collected elsewhere (another file's problems); `to` may be NULL: then nothing is kept. */
 void json_problems_append(struct json_problems *to, const struct json_problems *from);
 /* Turns collected problems into one error (the first, and how many more). Returns 0 when there are none. */

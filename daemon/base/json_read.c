@@ -389,3 +389,24 @@ int json_problems_error(const struct json_problems *problems, const char *path, 
     return error_set(err, ERR_INVALID, "%s: %s: %s%s%s", path,
                      first->pointer[0] == '\0' ? "/" : first->pointer, first->reason, hint, more);
 }
+
+int json_read_file(const char *path, void (*read)(const struct json_at *root, void *into), void *into,
+                   struct json_problems *problems, struct error *err)
+{
+    cJSON *root = NULL;
+    int code = json_load(path, &root, err);
+    if (code)
+        return code;
+    struct json_problems *own = calloc(1, sizeof *own); /* large: not for a thread's stack */
+    if (own) {
+        struct json_at at = json_root(root, own);
+        read(&at, into);
+        code = json_problems_error(own, path, err);
+        json_problems_append(problems, own);
+    } else {
+        code = error_set(err, ERR_MEMORY, "reading %s", path);
+    }
+    cJSON_Delete(root);
+    free(own);
+    return code;
+}
