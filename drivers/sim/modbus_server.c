@@ -227,7 +227,7 @@ void modbus_server_reboot(void *device)
     for (int i = 0; i < SIM_CLIENTS_MAX; i++)
         server->input[i].n = 0;
     for (; server; server = server->next)
-        for (int i = 0; i < server->units; i++)
+        for (int i = 0; server->model->reset && i < server->units; i++)
             server->model->reset(server, i);
 }
 

@@ -18,7 +18,7 @@ struct modbus_server_model {
     /* function 3 or 4 */
     int (*read)(void *device, int unit, int function, int address, uint16_t *ret_value);
     int (*write)(void *device, int unit, int address, uint16_t value);
-    void (*reset)(void *device, int unit); /* power came back */
+    void (*reset)(void *device, int unit); /* power came back; NULL: it goes on as it was */
     double pace_s;                         /* from the end of a request to the answer */
 };
 

@@ -119,15 +119,7 @@ static int on_write(void *device, int unit, int address, uint16_t value)
 }
 
 /* It keeps its set point over a power loss, and goes on. */
-static void reset(void *device, int unit)
-{
-    (void)device;
-    (void)unit;
-}
-
-static const struct modbus_server_model SERVER = {
-    .read = on_read, .write = on_write, .reset = reset, .pace_s = 10e-3
-};
+static const struct modbus_server_model SERVER = { .read = on_read, .write = on_write, .pace_s = 10e-3 };
 
 static int open_eurotherm(const struct sim_device_setup *setup, void **ret_device, struct error *err)
 {
