@@ -19,8 +19,9 @@ static const char *const run_known[] = { "path", "campaign", "backend",    "seed
 static const char *const queue_known[] = { "path", "campaign", "backend",    "seed",  "operator", "tags",
                                            "note", "priority", "not_before", "until", NULL };
 
-/* A request body under reading. */
+/* A request body under reading, and who is to obey. */
 struct reading {
+    const struct command *command;
     cJSON *body;
     struct json_problems *problems;
     struct json_at root;
@@ -28,8 +29,9 @@ struct reading {
 
 static int begin(struct web_call *call, const char *const *known, struct reading *ret, struct error *err)
 {
-    int rc = call_body(call, &ret->body, err);
-
+    int rc = call_command(call, &ret->command, err);
+    if (rc == 0)
+        rc = call_body(call, &ret->body, err);
     if (rc != 0)
         return rc;
     ret->problems = calloc(1, sizeof *ret->problems);
@@ -56,15 +58,12 @@ static int end(struct web_call *call, struct reading *reading, int rc)
 
 static int add(struct web_call *call, const char *const *known, struct error *err)
 {
-    const struct command *command;
     struct reading reading = { 0 };
     struct body_campaign campaign = { 0 };
     struct body_start asked;
     cJSON *tree = NULL;
 
-    int rc = call_command(call, &command, err);
-    if (rc == 0)
-        rc = begin(call, known, &reading, err);
+    int rc = begin(call, known, &reading, err);
     if (rc != 0)
         return rc;
     body_start(&reading.root, &asked);
@@ -75,7 +74,7 @@ static int add(struct web_call *call, const char *const *known, struct error *er
     if (asked.start.operator_name == NULL && !call->request->local)
         asked.start.operator_name = call->who.name;
     if (rc == 0 && (campaign.path != NULL || campaign.text != NULL))
-        rc = command->start(command->context, &asked.start, &tree, reading.problems, err);
+        rc = reading.command->start(reading.command->context, &asked.start, &tree, reading.problems, err);
     free(campaign.text);
     if (tree != NULL) {
         const cJSON *run = cJSON_GetObjectItemCaseSensitive(tree, "run");
@@ -126,15 +125,12 @@ int api_queue_entry(struct web_call *call, struct error *err)
 
 int api_queue_edit(struct web_call *call, struct error *err)
 {
-    const struct command *command;
     struct reading reading = { 0 };
     struct body_campaign campaign = { 0 };
     struct body_start asked;
     cJSON *tree = NULL;
 
-    int rc = call_command(call, &command, err);
-    if (rc == 0)
-        rc = begin(call, queue_known, &reading, err);
+    int rc = begin(call, queue_known, &reading, err);
     if (rc != 0)
         return rc;
     body_start(&reading.root, &asked);
@@ -142,7 +138,8 @@ int api_queue_edit(struct web_call *call, struct error *err)
     asked.start.campaign_path = campaign.path;
     asked.start.campaign_json = campaign.text;
     if (rc == 0)
-        rc = command->queue_edit(command->context, call->id, &asked.start, &tree, reading.problems, err);
+        rc = reading.command->queue_edit(reading.command->context, call->id, &asked.start, &tree,
+                                         reading.problems, err);
     free(campaign.text);
     if (tree != NULL)
         reply_json(call->reply, 200, tree);
@@ -152,18 +149,15 @@ int api_queue_edit(struct web_call *call, struct error *err)
 int api_queue_move(struct web_call *call, struct error *err)
 {
     static const char *const known[] = { "place", NULL };
-    const struct command *command;
     struct reading reading = { 0 };
     cJSON *tree;
 
-    int rc = call_command(call, &command, err);
-    if (rc == 0)
-        rc = begin(call, known, &reading, err);
+    int rc = begin(call, known, &reading, err);
     if (rc != 0)
         return rc;
     int place = (int)json_integer(&reading.root, "place", true, 1, PLACE_MAX, 1);
     if (reading.problems->count == 0) {
-        rc = command->queue_move(command->context, call->id, place, &tree, err);
+        rc = reading.command->queue_move(reading.command->context, call->id, place, &tree, err);
         if (rc == 0)
             reply_json(call->reply, 200, tree);
     }
@@ -186,13 +180,10 @@ int api_queue_remove(struct web_call *call, struct error *err)
 int api_queue_hold(struct web_call *call, struct error *err)
 {
     static const char *const known[] = { "reason", NULL };
-    const struct command *command;
     struct reading reading = { 0 };
     cJSON *tree;
 
-    int rc = call_command(call, &command, err);
-    if (rc == 0)
-        rc = begin(call, known, &reading, err);
+    int rc = begin(call, known, &reading, err);
     if (rc != 0)
         return rc;
     const char *reason = json_string(&reading.root, "reason", false, "");
@@ -200,7 +191,7 @@ int api_queue_hold(struct web_call *call, struct error *err)
     if (strlen(reason) > REASON_MAX)
         json_problem(&member, "", "is longer than %d bytes", REASON_MAX);
     if (reading.problems->count == 0) {
-        rc = command->queue_hold(command->context, call->who.name, reason, &tree, err);
+        rc = reading.command->queue_hold(reading.command->context, call->who.name, reason, &tree, err);
         if (rc == 0)
             reply_json(call->reply, 200, tree);
     }
