@@ -81,7 +81,6 @@ static inline int sim_rig_request(struct sim_rig *rig, struct message *message, 
     return rig->driver->request(rig->state, message, rig->payload, sizeof rig->payload, err);
 }
 
-/* Waits in bench time. */
 /* Asks the simulator on its control socket, as any other process would: its loop has a thread of its own.
  * kind: "silence", "truncate" ... 0 when it said ok. */
 static inline int sim_rig_fault(struct sim_rig *rig, const char *link, const char *kind, int count,
@@ -104,6 +103,7 @@ static inline int sim_rig_fault(struct sim_rig *rig, const char *link, const cha
     return strstr(text, "\"ok\":true") != NULL ? 0 : -1;
 }
 
+/* Waits in bench time. */
 static inline int sim_rig_wait(struct sim_rig *rig, double seconds)
 {
     return clock_sleep_until(rig->env.actor, clock_now(rig->env.clock) + (int64_t)(seconds * 1e9), -1);
