@@ -43,7 +43,7 @@ void rules_begin(struct run *run);
 /* At the begin of a sweep: these are the conditions for what the rules do. Puts in force what they had found
  * before an interruption. */
 int rules_enter(struct run *run, struct error *err);
-/* Before a point: does what is due. 1: something was done, ask again whether the point fits. */
+/* Once before each point: does what is due. 1: something was done, ask again whether the point fits. */
 int rules_pass(struct run *run, struct error *err);
 
 #endif

@@ -229,6 +229,7 @@ static int run_cells(struct run *run, int step, struct error *err)
         verdict != NULL ? record_skips(run, step, err) : error_set(err, ERR_MEMORY, "no memory for a sweep");
 
     bool has_rules = planned->step->kind == STEP_SWEEP && run->plan->rule_count > 0;
+    bool rules_asked = false;
     if (rc == 0 && has_rules)
         rc = rules_enter(run, err);
     if (rc == 0)
@@ -247,10 +248,16 @@ static int run_cells(struct run *run, int step, struct error *err)
             rc = rc > 0 ? 0 : rc;
             continue;
         }
-        if (has_rules && (rc = rules_pass(run, err)) != 0) {
-            rc = rc > 0 ? 0 : rc;
-            continue;
+        /* Once before each point: a rule that takes longer than its period would leave no time for any. */
+        if (has_rules && !rules_asked) {
+            rules_asked = true;
+            rc = rules_pass(run, err);
+            if (rc != 0) {
+                rc = rc > 0 ? 0 : rc;
+                continue;
+            }
         }
+        rules_asked = false;
         int cell_index = planned->first_cell + index;
         int64_t begin_ns = runner_now(run);
         struct run_point point = { .step = step,
