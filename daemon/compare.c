@@ -19,6 +19,7 @@ struct rows {
     struct compare_row *row;
     size_t count, capacity;
     int code;
+    int first, part; /* of the newest row: position of its step's first sample, and which one that step is */
 };
 
 struct tensor {
@@ -54,7 +55,13 @@ static int collect_row(void *context, const struct query_compare_row *row)
         rows->row = grown;
         rows->capacity = capacity;
     }
+    /* Steps of one point stand behind each other, each with samples from 0 on. */
+    int first = row->position - row->sample;
+    bool same = rows->count > 0 && strcmp(rows->row[rows->count - 1].identity, row->identity) == 0;
+    rows->part = same ? rows->part + (first != rows->first) : 0;
+    rows->first = first;
     struct compare_row *out = &rows->row[rows->count++];
+    out->part = (int16_t)rows->part;
     snprintf(out->identity, sizeof out->identity, "%s", row->identity);
     out->sample = row->sample;
     out->label = (int16_t)row->label;
@@ -68,6 +75,8 @@ static int by_cell_and_sample(const void *a, const void *b)
     const struct compare_row *x = a, *y = b;
     int order = strcmp(x->identity, y->identity);
 
+    if (order == 0)
+        order = x->part - y->part;
     return order != 0 ? order : (x->sample > y->sample) - (x->sample < y->sample);
 }
 
@@ -176,6 +185,7 @@ static int add_cell(void *context, const struct compare_cell *cell)
     cJSON *axes = cJSON_GetObjectItemCaseSensitive(document->axes, cell->identity);
     if (axes != NULL)
         cJSON_AddItemToObject(item, "axes", cJSON_Duplicate(axes, true));
+    json_add_number(item, "part", cell->part);
     json_add_number(item, "samples", cell->joined);
     json_add_number(item, "only_a", cell->only_a);
     json_add_number(item, "only_b", cell->only_b);

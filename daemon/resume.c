@@ -8,25 +8,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sweeps/judge.h"
 
+/* The readings of one step of a point. */
+struct wanted {
+    const char *prefix; /* before their names */
+    struct judged *judged;
+};
+
 static void take_value(void *context, const char *channel, double value, double uncertainty)
 {
-    struct judged *judged = context;
-    int quantity = quantity_from_name(channel);
+    const struct wanted *wanted = context;
+    size_t length = strlen(wanted->prefix);
+    bool is_its = strncasecmp(channel, wanted->prefix, length) == 0; /* a channel's name is in lower case */
+    int quantity = is_its ? quantity_from_name(channel + length) : -1;
 
     if (quantity < 0)
         return;
-    judged->value[quantity] = value;
-    judged->uncertainty[quantity] = uncertainty;
+    wanted->judged->value[quantity] = value;
+    wanted->judged->uncertainty[quantity] = uncertainty;
 }
 
-static int values(void *context, const struct run_done *done, struct judged *judged, struct error *err)
+static int values(void *context, const struct run_done *done, const char *prefix, struct judged *judged,
+                  struct error *err)
 {
     const struct resume *resume = context;
+    struct wanted wanted = { prefix, judged };
 
-    return resume_values(resume->query, done->key, take_value, judged, err);
+    return resume_values(resume->query, done->key, take_value, &wanted, err);
 }
 
 static int samples(void *context, const struct run_done *done, int first, struct record_sample *ret_sample,

@@ -119,9 +119,17 @@ static const char STEP_3[] =
     " location TEXT NOT NULL, wall_ns INTEGER NOT NULL) STRICT;"
     "CREATE INDEX answer_wall ON answer(wall_ns);"
     "ALTER TABLE run ADD COLUMN budget_s REAL;"; /* bench time that the run may take; NULL: any */
+/* Several steps at one point may infer the same samples: first is the position at which those of a step begin. */
+static const char STEP_4[] =
+    "DROP VIEW v_accuracy;"
+    "CREATE VIEW v_accuracy AS SELECT r.ulid AS run, v.step, v.cell, c.axes, s.position - s.sample AS first,"
+    " count(*) AS samples, sum(s.label = s.prediction) AS correct, avg(s.label = s.prediction) AS accuracy"
+    " FROM verdict v JOIN run r ON r.id = v.run_id JOIN cell c ON c.id = v.cell_id"
+    " JOIN sample s ON s.id BETWEEN v.attempt_id << 24 AND (v.attempt_id << 24) + 16777215"
+    " GROUP BY v.cell_id, s.position - s.sample;";
 /* clang-format on */
 
-static const char *const STEPS[] = { STEP_1, STEP_2, STEP_3 };
+static const char *const STEPS[] = { STEP_1, STEP_2, STEP_3, STEP_4 };
 enum { NEWEST = sizeof STEPS / sizeof STEPS[0] };
 
 int migrations_newest(void)

@@ -18,6 +18,7 @@ enum {
     CAMPAIGN_TEXT_MAX = 512,
     CAMPAIGN_STEPS_MAX = 64,
     CAMPAIGN_DO_MAX = 4,
+    CAMPAIGN_PREFIX_MAX = 20, /* with its point and NUL: the longest channel of a rail still fits behind it */
     CAMPAIGN_RULES_MAX = 4,
     CAMPAIGN_CHIPS_MAX = 64,
     CAMPAIGN_NETWORKS_MAX = 8,
@@ -230,11 +231,14 @@ struct step_sweep {
     int bisect_axis;            /* index of the axis that is bisected */
     bool bisect_low_passes;     /* false: passes above a threshold (Vmin) */
     struct campaign_step *step; /* do_count steps done at each cell, in order */
+    bool several;               /* of them measure: what is not main_step's is told apart by its prefix */
+    int main_step;              /* index of the first that measures: its results stand for the point */
 };
 
 struct campaign_step {
-    int kind;                     /* enum step_kind */
-    char name[CAMPAIGN_NAME_MAX]; /* unique in the campaign */
+    int kind;                         /* enum step_kind */
+    char name[CAMPAIGN_NAME_MAX];     /* unique in the campaign; in a sweep's "do" among its steps */
+    char prefix[CAMPAIGN_PREFIX_MAX]; /* before the names of its readings: "", or "NAME." in a sweep's "do" */
     char pointer[JSON_POINTER_MAX];
     struct campaign_policy policy;
     union {

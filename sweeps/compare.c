@@ -48,13 +48,14 @@ void compare_predictions(const int16_t *a, const int16_t *b, const int16_t *labe
     finish(ret);
 }
 
-/* Order of the next rows: identity first, then sample; a list that has ended comes last. */
+/* Order of the next rows: identity first, then part, then sample; a list that has ended comes last. */
 static int order(const struct compare_row *a, const struct compare_row *b)
 {
     if (a == NULL || b == NULL)
         return a == NULL ? 1 : -1;
     int names = strcmp(a->identity, b->identity);
-    return names != 0 ? names : (a->sample > b->sample) - (a->sample < b->sample);
+    int parts = (a->part > b->part) - (a->part < b->part);
+    return names != 0 ? names : parts != 0 ? parts : (a->sample > b->sample) - (a->sample < b->sample);
 }
 
 int compare_rows(const struct compare_row *a, size_t a_count, const struct compare_row *b, size_t b_count,
@@ -66,16 +67,18 @@ int compare_rows(const struct compare_row *a, size_t a_count, const struct compa
     while (i < a_count || k < b_count) {
         const struct compare_row *row_a = i < a_count ? &a[i] : NULL, *row_b = k < b_count ? &b[k] : NULL;
         int which = order(row_a, row_b);
-        const char *identity = which <= 0 ? row_a->identity : row_b->identity;
+        const struct compare_row *next = which <= 0 ? row_a : row_b;
 
-        if (cell.identity != NULL && strcmp(cell.identity, identity) != 0) {
+        if (cell.identity != NULL &&
+            (strcmp(cell.identity, next->identity) != 0 || cell.part != next->part)) {
             finish(&cell);
             int rc = each(context, &cell);
             if (rc != 0)
                 return rc;
             cell = (struct compare_cell){ .first_sample = -1 };
         }
-        cell.identity = identity;
+        cell.identity = next->identity;
+        cell.part = next->part;
         if (which == 0) {
             int16_t label = row_a->label == row_b->label ? row_a->label : -1;
             add_pair(&cell, row_a->sample, row_a->prediction, row_b->prediction, label);

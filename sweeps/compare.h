@@ -2,7 +2,7 @@
  * Copyright the nightbench authors
  *
  * compare: two runs, or two steps, side by side. Pure functions over rows that the caller has read: cells are
- * joined by identity, samples by number; tensors differ from their first element on. */
+ * joined by identity, samples by step and number; tensors differ from their first element on. */
 #ifndef SWEEPS_COMPARE_H
 #define SWEEPS_COMPARE_H
 
@@ -13,17 +13,19 @@
 
 enum { COMPARE_OUTPUTS_MAX = 4 };
 
-/* One inference. Rows of a run are sorted by (identity, sample). */
+/* One inference. Rows of a run are sorted by (identity, part, sample). */
 struct compare_row {
     char identity[SHA256_HEX];
+    int16_t part; /* which of the cell's steps that infer, from 0: they may have the same samples */
     int32_t sample;
     int16_t label, prediction;
     int32_t output[COMPARE_OUTPUTS_MAX];
 };
 
-/* One cell that both runs have. */
+/* One cell that both runs have, or one step of it. */
 struct compare_cell {
     const char *identity;
+    int part;
     int joined, only_a, only_b;                   /* samples */
     int both_right, a_right, b_right, both_wrong; /* a_right: a alone */
     int predictions_differ, outputs_differ;
@@ -32,7 +34,7 @@ struct compare_cell {
     double p, mid_p;               /* McNemar */
 };
 typedef int (*compare_cell_fn)(void *context, const struct compare_cell *cell);
-/* Calls back for every cell of a or b (joined 0 where only one has it), in order of identity. Ends with a
+/* Calls back for every cell and part of a or b (joined 0 where only one has it), in their order. Ends with a
  * non-zero return. */
 int compare_rows(const struct compare_row *a, size_t a_count, const struct compare_row *b, size_t b_count,
                  compare_cell_fn each, void *context);

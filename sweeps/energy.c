@@ -50,8 +50,9 @@ static int tell_none(struct run *run, const struct run_point *point, const char 
                      int64_t t1_ns, struct error *err)
 {
     return runner_event(run, "note", NULL, err,
-                        "step %d, point %d, attempt %d: no %s: no pass over the rails falls into %.3g s",
-                        point->step, point->cell != NULL ? point->cell->index : -1, point->attempt, what,
+                        "step %d, point %d, attempt %d: no %s%s: no pass over the rails falls into %.3g s",
+                        point->step, point->cell != NULL ? point->cell->index : -1, point->attempt,
+                        point->prefix != NULL ? point->prefix : "", what,
                         fmax(0.0, (double)(t1_ns - t0_ns) / NS_PER_S));
 }
 

@@ -93,26 +93,59 @@ static void print_axis(const char *name, double value, struct strbuf *out)
         strbuf_add(out, "%s %.6g  ", name, value);
 }
 
-static void print_measured(const struct report_cell *cell, struct strbuf *out)
+static void print_share(const struct judged *judged, struct strbuf *out)
 {
-    const struct judged *judged = cell->judged;
+    struct stats_interval interval = stats_wilson(judged->successes, judged->n);
+
+    strbuf_add(out, "%5.1f %%  [%4.1f, %4.1f]  n %d", 100.0 * judged->successes / judged->n,
+               100.0 * interval.low, 100.0 * interval.high, judged->n);
+}
+
+static void print_energy(const struct judged *judged, struct strbuf *out)
+{
     char energy[32], power[32];
 
-    if (judged == NULL || judged->n == 0) {
-        strbuf_add(out, "     -                       %s", verdict_name(cell->verdict));
-        return;
-    }
-    struct stats_interval interval = stats_wilson(judged->successes, judged->n);
-    bool with_energy = !isnan(judged->value[QUANTITY_ENERGY]);
-    strbuf_add(out, "%5.1f %%  [%4.1f, %4.1f]  n %d  %-*s", 100.0 * judged->successes / judged->n,
-               100.0 * interval.low, 100.0 * interval.high, judged->n, with_energy ? 8 : 0,
-               verdict_name(cell->verdict));
-    if (with_energy)
+    if (!isnan(judged->value[QUANTITY_ENERGY]))
         strbuf_add(out, "  %s per inference, %s",
                    text_engineering(judged->value[QUANTITY_ENERGY], "J", 3, energy, sizeof energy),
                    text_engineering(judged->value[QUANTITY_POWER], "W", 3, power, sizeof power));
     if (!isnan(judged->value[QUANTITY_EFFICIENCY_COMPUTE]))
         strbuf_add(out, ", %.3g TOPS/W compute", judged->value[QUANTITY_EFFICIENCY_COMPUTE] / 1e12);
+}
+
+static void print_measured(const struct report_cell *cell, struct strbuf *out)
+{
+    const struct judged *judged = cell->judged;
+
+    if (judged == NULL || judged->n == 0) {
+        strbuf_add(out, "     -                       %s", verdict_name(cell->verdict));
+        return;
+    }
+    print_share(judged, out);
+    strbuf_add(out, "  %-*s", isnan(judged->value[QUANTITY_ENERGY]) ? 0 : 8, verdict_name(cell->verdict));
+    print_energy(judged, out);
+}
+
+/* What the other steps of a point have found; the verdict above is of all of them. */
+static void print_further(const struct step_sweep *sweep, const struct report_cell *cell, struct strbuf *out)
+{
+    for (int i = 0; i < sweep->do_count && cell->further != NULL; i++) {
+        const struct judged *judged = &cell->further[i];
+        bool has_power = !isnan(judged->value[QUANTITY_POWER]);
+        char power[32];
+
+        if (i == sweep->main_step || (judged->n == 0 && !has_power))
+            continue;
+        strbuf_add(out, "    %s: ", sweep->step[i].name);
+        if (judged->n > 0) {
+            print_share(judged, out);
+            print_energy(judged, out);
+        } else {
+            strbuf_add(out, "%s",
+                       text_engineering(judged->value[QUANTITY_POWER], "W", 3, power, sizeof power));
+        }
+        strbuf_add(out, "\n");
+    }
 }
 
 void report_sweep(const struct step_sweep *sweep, const struct report_cell *cell, int count,
@@ -121,10 +154,13 @@ void report_sweep(const struct step_sweep *sweep, const struct report_cell *cell
     for (int i = 0; i < count; i++) {
         for (int axis = 0; axis < sweep->axis_count; axis++)
             print_axis(sweep->axis[axis].name, cell[i].cell->value[axis], out);
+        if (sweep->step[sweep->main_step].prefix[0] != '\0')
+            strbuf_add(out, "%s: ", sweep->step[sweep->main_step].name);
         print_measured(&cell[i], out);
         if (cell[i].cell->skip[0] != '\0')
             strbuf_add(out, "  (%s)", cell[i].cell->skip);
         strbuf_add(out, "\n");
+        print_further(sweep, &cell[i], out);
     }
 }
 

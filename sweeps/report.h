@@ -34,9 +34,10 @@ int report_published_load(const char *path, struct report_published *ret_publish
 struct report_cell {
     const struct plan_cell *cell;
     int verdict;
-    const struct judged *judged; /* NULL when not measured */
+    const struct judged *judged;  /* NULL when not measured */
+    const struct judged *further; /* by step of the sweep; NULL where only one measures */
 };
-/* Every cell of a sweep, one line each. */
+/* Every cell of a sweep, one line each; below it, where several of its steps measure, one for each other. */
 void report_sweep(const struct step_sweep *sweep, const struct report_cell *cell, int count,
                   struct strbuf *out);
 /* Published rows beside what was measured at the same values and at `where`, with the difference and whether

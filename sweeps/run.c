@@ -79,6 +79,21 @@ static int samples_of(const struct campaign_step *step)
     return 0;
 }
 
+/* Where several steps of a sweep's points measure. */
+static int allocate_further(const struct campaign_step *step, struct run_outcome *outcome, struct error *err)
+{
+    int count = step->kind == STEP_SWEEP && step->u.sweep.several ? step->u.sweep.do_count : 0;
+
+    if (count == 0)
+        return 0;
+    outcome->further = calloc((size_t)count, sizeof *outcome->further);
+    if (outcome->further == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the outcomes of %d steps", count);
+    for (int i = 0; i < count; i++)
+        judge_clear(&outcome->further[i]);
+    return 0;
+}
+
 static int allocate_outcomes(struct run *run, struct error *err)
 {
     int all = run->plan->cell_count + run->plan->rule_cell_count;
@@ -89,10 +104,14 @@ static int allocate_outcomes(struct run *run, struct error *err)
         return error_set(err, ERR_MEMORY, "no memory for %d outcomes", all);
     for (int i = 0; i < all; i++) {
         struct run_outcome *outcome = &run->outcome[i];
-        int samples = samples_of(run->plan->step[run->plan->cell[i].step].step);
+        const struct campaign_step *step = run->plan->step[run->plan->cell[i].step].step;
+        int samples = samples_of(step);
 
         judge_clear(&outcome->judged);
         outcome->dataset = -1;
+        int rc = allocate_further(step, outcome, err);
+        if (rc < 0)
+            return rc;
         if (samples == 0 || kept + (size_t)samples * sizeof *outcome->prediction > KEEP_BYTES_MAX)
             continue;
         kept += (size_t)samples * sizeof *outcome->prediction;
@@ -436,8 +455,10 @@ static int finish(struct run *run, int code, struct error *err)
 static void release(struct run *run)
 {
     runner_close_backends(run);
-    for (int i = 0; run->outcome != NULL && i < run->plan->cell_count + run->plan->rule_cell_count; i++)
+    for (int i = 0; run->outcome != NULL && i < run->plan->cell_count + run->plan->rule_cell_count; i++) {
         free(run->outcome[i].prediction);
+        free(run->outcome[i].further);
+    }
     free(run->outcome);
     free(run);
 }

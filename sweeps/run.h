@@ -64,7 +64,9 @@ struct run_history {
     uint64_t steps_ended;    /* bit n: step n has ended without an error */
     const char *chip_serial; /* the die that it was about, "" unknown */
     const char *details;     /* JSON for the event that says so */
-    int (*values)(void *context, const struct run_done *done, struct judged *values, struct error *err);
+    /* What its readings say, of those whose names begin with prefix. */
+    int (*values)(void *context, const struct run_done *done, const char *prefix, struct judged *values,
+                  struct error *err);
     /* Up to max samples of a point, from position `first` on; outputs are not filled. */
     int (*samples)(void *context, const struct run_done *done, int first, struct record_sample *ret_sample,
                    int max, int *ret_count, struct error *err);

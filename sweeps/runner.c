@@ -145,6 +145,12 @@ uint32_t runner_flags(const struct run *run)
 int runner_reading(struct run *run, const struct run_point *point, const char *channel,
                    const char *instrument, const struct reading *reading, struct error *err)
 {
+    char named[RECORD_NAME_MAX];
+
+    if (point->prefix != NULL && point->prefix[0] != '\0') {
+        record_channel(named, "%s%s", point->prefix, channel);
+        channel = named;
+    }
     struct record_reading record = { .step = point->step,
                                      .cell = point->cell != NULL ? point->cell->index : -1,
                                      .attempt = point->attempt,

@@ -22,6 +22,7 @@ enum { RUNNER_CORES_MAX = PROFILE_CORES_MAX, RUNNER_CONVERTERS_MAX = 64 };
 struct run_outcome {
     int verdict, attempts;
     struct judged judged;
+    struct judged *further;      /* [do_count] of a sweep's other steps; NULL where only one measures */
     int dataset, count;          /* samples behind predictions */
     int16_t *prediction;         /* [count], NULL where the step infers nothing */
     const struct run_done *open; /* the attempt that an interrupted run left open, or NULL */
@@ -96,9 +97,10 @@ struct run_point {
     const struct plan_cell *cell;
     int cell_index; /* in plan.cell; -1 */
     int attempt;
-    int first_sample; /* position of its first sample: the steps of a sweep's cell share one attempt */
-    int tries;        /* since it was begun in this process, or since a person has looked */
-    int verdict;      /* set by the step; PASS when it does not */
+    int first_sample;   /* position of its first sample: the steps of a sweep's cell share one attempt, */
+    const char *prefix; /* and say by this whose a reading is; NULL: "" */
+    int tries;          /* since it was begun in this process, or since a person has looked */
+    int verdict;        /* set by the step; PASS when it does not */
     struct run_outcome *outcome;
     bool calibrated;             /* the policy wants a calibration that holds */
     const struct run_done *open; /* this attempt began in an interrupted run, or NULL */

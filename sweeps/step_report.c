@@ -109,7 +109,8 @@ static int sweep_tables(struct run *run, const struct step_report *report, const
         const struct run_outcome *outcome = &run->outcome[planned->first_cell + i];
         cells[i] = (struct report_cell){ .cell = &run->plan->cell[planned->first_cell + i],
                                          .verdict = outcome->verdict,
-                                         .judged = outcome->judged.n > 0 ? &outcome->judged : NULL };
+                                         .judged = outcome->judged.n > 0 ? &outcome->judged : NULL,
+                                         .further = outcome->further };
     }
     report_sweep(&planned->step->u.sweep, cells, planned->cell_count, &text);
     rc = emit(run, &text, err);

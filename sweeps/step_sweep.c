@@ -13,6 +13,61 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+static bool measures(const struct campaign_step *step)
+{
+    const struct step_type *type = step_type_of(step->kind);
+
+    return type->in_sweep && type->makes_point;
+}
+
+/* What one step of a point is called must not be what another one is called. */
+static void refuse_same_name(const struct json_at *todo, const struct step_sweep *sweep, int index)
+{
+    const struct campaign_step *step = &sweep->step[index];
+    struct json_at item = json_element(todo, index), name = json_member(&item, "name", false);
+
+    for (int i = 0; i < index; i++) {
+        if (!measures(&sweep->step[i]) || strcasecmp(sweep->step[i].name, step->name) != 0)
+            continue;
+        json_problem(name.node != NULL ? &name : &item, "add a \"name\", as \"second\"",
+                     "step %d of this point is called \"%s\", too: nobody could tell their readings apart", i,
+                     step->name);
+        return;
+    }
+}
+
+/* Where several steps of a point measure, whose reading it is stands in the reading's name. The first one,
+ * while it has no name of its own, keeps the names of docs/names.md. */
+static void name_readings(const struct json_at *todo, struct step_sweep *sweep)
+{
+    int count = 0;
+
+    for (int i = sweep->do_count - 1; i >= 0; i--) {
+        if (!measures(&sweep->step[i]))
+            continue;
+        sweep->main_step = i;
+        sweep->several = count++ > 0;
+    }
+    for (int i = 0; i < sweep->do_count && sweep->several; i++) {
+        struct campaign_step *step = &sweep->step[i];
+        bool has_name = step->name[0] != '\0';
+
+        if (!measures(step))
+            continue;
+        if (!has_name)
+            snprintf(step->name, sizeof step->name, "%s", campaign_step_kind_name(step->kind));
+        refuse_same_name(todo, sweep, i);
+        if (strlen(step->name) > CAMPAIGN_PREFIX_MAX - 2) {
+            struct json_at item = json_element(todo, i), name = json_member(&item, "name", false);
+            json_problem(&name, "", "stands before the names of readings: longer than %d characters",
+                         CAMPAIGN_PREFIX_MAX - 2);
+        } else if (has_name || i != sweep->main_step) {
+            snprintf(step->prefix, sizeof step->prefix, "%.*s.", CAMPAIGN_PREFIX_MAX - 2, step->name);
+        }
+    }
+}
 
 static void parse(const struct json_at *at, const struct campaign *campaign, struct campaign_step *step)
 {
@@ -37,6 +92,7 @@ static void parse(const struct json_at *at, const struct campaign *campaign, str
         struct json_at item = json_element(&todo, i);
         step_parse(&item, campaign, true, &sweep->step[i]);
     }
+    name_readings(&todo, sweep);
 }
 
 #define ROOM_C 25.0 /* where a chamber is taken to start from */
@@ -222,20 +278,30 @@ static int samples_of(const struct campaign_step *step)
 static int execute(struct run *run, struct run_point *point, struct error *err)
 {
     const struct step_sweep *sweep = &point->what->u.sweep;
+    struct judged *further = point->outcome->further;
     int verdict = VERDICT_PASS, first_sample = 0;
 
+    for (int i = 0; i < sweep->do_count && further != NULL; i++)
+        judge_clear(&further[i]);
     int rc = runner_apply(run, sweep, point->cell, err);
     for (int i = 0; i < sweep->do_count && rc == 0; i++) {
         struct run_point inner = *point;
         const struct step_type *type = step_type_of(sweep->step[i].kind);
+        struct run_outcome own = { .dataset = -1 };
 
+        judge_clear(&own.judged);
         inner.first_sample = first_sample;
         first_sample += samples_of(&sweep->step[i]);
         if (!run->has_bench && (type->needs & STEP_NEEDS_CHIP))
             continue;
         inner.what = &sweep->step[i];
+        inner.prefix = sweep->step[i].prefix;
         inner.verdict = VERDICT_PASS;
+        if (i != sweep->main_step) /* limits are held against what the step itself has found */
+            inner.outcome = &own;
         rc = type->execute(run, &inner, err);
+        if (i != sweep->main_step && further != NULL)
+            further[i] = own.judged;
         verdict = worse(verdict, inner.verdict);
     }
     point->verdict = verdict;

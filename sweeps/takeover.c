@@ -4,6 +4,7 @@
  * takeover: recorded points to outcomes. */
 #include "sweeps/takeover.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,20 +30,45 @@ static int take_predictions(struct run *run, const struct run_done *done, struct
     if (sample == NULL)
         return error_set(err, ERR_MEMORY, "no memory for %d recorded samples", outcome->count);
     int rc = history->samples(history->context, done, 0, sample, outcome->count, &count, err);
-    for (int i = 0; i < count && rc == 0; i++) {
+    for (int i = 0; i < count && rc == 0; i++)
         outcome->prediction[i] = sample[i].prediction;
-        outcome->judged.successes += sample[i].prediction == sample[i].label;
-    }
-    outcome->judged.n = count;
     outcome->dataset = run->plan->step[done->step].step->u.accuracy.dataset;
     free(sample);
+    return rc;
+}
+
+/* What one step has found at a point; how many were right is in the share that was. */
+static int take_values(struct run *run, const struct run_done *done, const struct campaign_step *step,
+                       struct judged *judged, struct error *err)
+{
+    const struct run_history *history = run->context->history;
+
+    int rc = history->values(history->context, done, step->prefix, judged, err);
+    double share = judged->value[QUANTITY_ACCURACY];
+    if (rc == 0 && !isnan(share) && (step->kind == STEP_ACCURACY || step->kind == STEP_INFER)) {
+        judged->n = step->u.accuracy.samples;
+        judged->successes = (int)lround(share * judged->n);
+    }
+    return rc;
+}
+
+static int take_all_values(struct run *run, const struct run_done *done, const struct campaign_step *step,
+                           struct run_outcome *outcome, struct error *err)
+{
+    if (step->kind != STEP_SWEEP)
+        return take_values(run, done, step, &outcome->judged, err);
+    const struct step_sweep *sweep = &step->u.sweep;
+    int rc = take_values(run, done, &sweep->step[sweep->main_step], &outcome->judged, err);
+    for (int i = 0; i < sweep->do_count && rc == 0; i++) {
+        if (sweep->step[i].prefix[0] != '\0' && i != sweep->main_step)
+            rc = take_values(run, done, &sweep->step[i], &outcome->further[i], err);
+    }
     return rc;
 }
 
 static int take_point(struct run *run, const struct run_done *done, struct run_outcome *outcome,
                       struct error *err)
 {
-    const struct run_history *history = run->context->history;
     const struct plan_step *step = &run->plan->step[done->step];
 
     outcome->attempts = done->attempts;
@@ -53,7 +79,7 @@ static int take_point(struct run *run, const struct run_done *done, struct run_o
     }
     outcome->verdict = done->verdict;
     outcome->order = done->order;
-    int rc = history->values(history->context, done, &outcome->judged, err);
+    int rc = take_all_values(run, done, step->step, outcome, err);
     if (rc == 0)
         rc = take_predictions(run, done, outcome, err);
     if (done->step >= run->plan->step_count) /* of a rule: no point of the plan */

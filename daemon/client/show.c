@@ -192,13 +192,22 @@ static void axes_text(const cJSON *axes, char *out, size_t size)
     }
 }
 
+/* Is this a channel of that name, be it of one step among several at its point ("second.accuracy")? */
+static bool is_channel(const char *channel, const char *name)
+{
+    size_t length = strlen(channel), own = strlen(name);
+
+    return length >= own && strcmp(channel + length - own, name) == 0 &&
+           (length == own || channel[length - own - 1] == '.');
+}
+
 /* Shares of a whole, which people read in percent; every other reading without a unit is a number. */
 static bool is_share(const char *channel)
 {
     static const char *const shares[] = { "accuracy", "recall", "false_alarm", "agreement" };
 
     for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++)
-        if (strcmp(channel, shares[i]) == 0)
+        if (is_channel(channel, shares[i]))
             return true;
     return false;
 }
@@ -238,8 +247,8 @@ static void reading_text(const cJSON *reading, char out[READING_TEXT])
 /* What a person looks for first. */
 static bool is_headline(const char *channel)
 {
-    return strcmp(channel, "accuracy") == 0 || strcmp(channel, "energy_per_inference") == 0 ||
-           strcmp(channel, "agreement") == 0;
+    return is_channel(channel, "accuracy") || is_channel(channel, "energy_per_inference") ||
+           is_channel(channel, "agreement");
 }
 
 /* Headlines first, then the others; rails and the ends of an interval are left to export. */
@@ -257,10 +266,10 @@ static void readings_text(const cJSON *readings, char *out, size_t size)
             const char *channel = show_text(reading, "channel");
             const char *end = strrchr(channel, '.');
             bool part = end != NULL && (strcmp(end, ".low") == 0 || strcmp(end, ".high") == 0);
+            bool rail = strncmp(channel, "rail.", 5) == 0 || strstr(channel, ".rail.") != NULL;
             char text[READING_TEXT];
 
-            if (is_headline(channel) != headline || part || strncmp(channel, "rail.", 5) == 0 ||
-                shown == READINGS_SHOWN || used >= size)
+            if (is_headline(channel) != headline || part || rail || shown == READINGS_SHOWN || used >= size)
                 continue;
             reading_text(reading, text);
             used += (size_t)snprintf(out + used, size - used, "%s%s", shown > 0 ? ", " : "", text);
@@ -464,8 +473,11 @@ static void add_compare_row(const cJSON *cell, struct table *table)
     char axes[200], samples[CELL_TEXT], a[CELL_TEXT], b[CELL_TEXT], difference[CELL_TEXT], p[CELL_TEXT];
     double delta = show_number(cell, "difference"), value = show_number(cell, "mcnemar_p");
     char flipped[CELL_TEXT];
+    int part = (int)show_number(cell, "part");
 
     axes_text(cJSON_GetObjectItemCaseSensitive(cell, "axes"), axes, sizeof axes);
+    if (part > 0) /* a later one of the point's steps */
+        snprintf(axes + strlen(axes), sizeof axes - strlen(axes), " #%d", part + 1);
     percent_text(show_number(cell, "accuracy_a"), a);
     percent_text(show_number(cell, "accuracy_b"), b);
     snprintf(difference, sizeof difference, "%+.1f points", 100 * delta);

@@ -133,6 +133,53 @@ static void sweeps_have_rules_of_their_own(void **state)
     problem_at("/steps/0/do/0/step");
 }
 
+#define SWEEP_DOING(steps)                                                                                   \
+    HEAD "\"steps\":[{\"step\":\"sweep\",\"axes\":[{\"name\":\"adc_bits\",\"list\":[8,9]}],\"do\":[" steps   \
+         "]}]}"
+#define TEN(name) "{\"step\":\"accuracy\"" name ",\"dataset\":\"test\",\"samples\":10}"
+
+/* Whose reading it is stands before its name, where several steps of a point measure. */
+static void steps_of_a_point_are_told_apart(void **state)
+{
+    static const struct {
+        const char *text, *prefix[3];
+        int main_step;
+    } accepted[] = {
+        { SWEEP_DOING("{\"step\":\"wait\",\"seconds\":1}," TEN(",\"name\":\"only\"")), { "", "" }, 1 },
+        { SWEEP_DOING(TEN("") "," TEN(",\"name\":\"again\"") ",{\"step\":\"infer\",\"dataset\":\"test\","
+                                                             "\"samples\":10}"),
+          { "", "again.", "infer." },
+          0 },
+        { SWEEP_DOING(TEN(",\"name\":\"one\"") ",{\"step\":\"wait\",\"seconds\":1},"
+                                               "{\"step\":\"measure\",\"window_s\":1}"),
+          { "one.", "", "measure." },
+          0 },
+    };
+    static const struct {
+        const char *text, *pointer, *hint;
+    } refused[] = {
+        { SWEEP_DOING(TEN("") "," TEN("")), "/steps/0/do/1", "name" },
+        { SWEEP_DOING(TEN(",\"name\":\"a\"") "," TEN(",\"name\":\"A\"")), "/steps/0/do/1/name", "name" },
+        { SWEEP_DOING(TEN("") "," TEN(",\"name\":\"nineteen characters\"")), "/steps/0/do/1/name", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof accepted / sizeof *accepted; i++) {
+        struct campaign *campaign = NULL;
+        assert_int_equal(read_text(accepted[i].text, &campaign), 0);
+        const struct step_sweep *sweep = &campaign->step[0].u.sweep;
+        assert_int_equal(sweep->main_step, accepted[i].main_step);
+        for (int k = 0; k < sweep->do_count; k++)
+            assert_string_equal(sweep->step[k].prefix, accepted[i].prefix[k]);
+        campaign_free(campaign);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct campaign *campaign = NULL;
+        assert_int_equal(read_text(refused[i].text, &campaign), ERR_INVALID);
+        assert_non_null(strstr(problem_at(refused[i].pointer)->hint, refused[i].hint));
+    }
+}
+
 static void canonical_text_does_not_depend_on_writing(void **state)
 {
     static const char *const texts[] = { "{ \"b\": [1.0, 2e0], \"a\": {\"y\": null, \"x\": \"t\"} }",
@@ -247,6 +294,7 @@ int main(void)
         cmocka_unit_test(a_small_campaign_is_read),
         cmocka_unit_test(every_mistake_is_told_at_once_with_its_place),
         cmocka_unit_test(sweeps_have_rules_of_their_own),
+        cmocka_unit_test(steps_of_a_point_are_told_apart),
         cmocka_unit_test(canonical_text_does_not_depend_on_writing),
         cmocka_unit_test(the_campaigns_we_ship_are_read),
         cmocka_unit_test(page_schema_and_code_agree),

@@ -210,6 +210,10 @@ static void test_show_points(void **state)
         "{\"channel\":\"counter.0.mvms\",\"value\":1234567,\"uncertainty\":0},"
         "{\"channel\":\"energy_per_inference\",\"value\":2.655e-7,\"uncertainty\":1.1e-7,\"unit\":\"J\"},"
         "{\"channel\":\"accuracy\",\"value\":0.801,\"uncertainty\":0.01263}]},"
+        "{\"step\":7,\"cell\":1,\"axes\":{},\"verdict\":\"pass\",\"attempts\":1,"
+        "\"readings\":[{\"channel\":\"again.rail.vddd.power\",\"value\":1},"
+        "{\"channel\":\"again.cycles_per_inference\",\"value\":7},"
+        "{\"channel\":\"again.accuracy\",\"value\":0.75}]},"
         "{\"step\":8,\"cell\":0,\"axes\":{},\"verdict\":\"skipped\",\"attempts\":1,\"message\":\"no "
         "chip\"}]}";
     char *text = NULL;
@@ -224,6 +228,7 @@ static void test_show_points(void **state)
     fclose(out);
     assert_non_null(strstr(text, "energy_per_inference 270 nJ +- 110 nJ, accuracy 80.1 % +- 1.3 %, "
                                  "test_bus.vref 600.543 mV +- 18 uV, counter.0.mvms 1234567\n"));
+    assert_non_null(strstr(text, "  again.accuracy 75.0 %, again.cycles_per_inference 7\n"));
     assert_non_null(strstr(text, "(no chip)\n"));
     free(text);
 }

@@ -65,6 +65,28 @@ static void rows_join_by_cell_and_sample(void **state)
     assert_int_equal(seen.count, 3);
 }
 
+/* Two steps of one cell infer the same samples: each is held against its like. */
+static void parts_of_a_cell_do_not_mix(void **state)
+{
+    const struct compare_row a[] = {
+        { .identity = "aa", .part = 0, .sample = 0, .label = 1, .prediction = 1 },
+        { .identity = "aa", .part = 1, .sample = 0, .label = 1, .prediction = 0 },
+    };
+    const struct compare_row b[] = {
+        { .identity = "aa", .part = 1, .sample = 0, .label = 1, .prediction = 1 },
+    };
+    struct seen seen = { 0 };
+
+    (void)state;
+    assert_int_equal(compare_rows(a, 2, b, 1, keep, &seen), 0);
+    assert_int_equal(seen.count, 2);
+    assert_int_equal(seen.cell[0].part, 0);
+    assert_int_equal(seen.cell[0].only_a, 1);
+    assert_int_equal(seen.cell[1].part, 1);
+    assert_int_equal(seen.cell[1].joined, 1);
+    assert_int_equal(seen.cell[1].b_right, 1);
+}
+
 static void paired_predictions_give_mcnemar(void **state)
 {
     int16_t a[56], b[56], label[56];
@@ -107,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_join_by_cell_and_sample),
+        cmocka_unit_test(parts_of_a_cell_do_not_mix),
         cmocka_unit_test(paired_predictions_give_mcnemar),
         cmocka_unit_test(tensors_differ_from_their_first_element_on),
     };
