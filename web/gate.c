@@ -166,6 +166,28 @@ static bool check_once(const struct web_request *request, struct web_reply *repl
     return true;
 }
 
+/* A name is a token, and a value is one line of text: "Transfer-Encoding :" is not the header that we look
+ * for, but might be to whoever stands before or behind us. */
+static bool check_headers(const struct web_request *request, struct web_reply *reply)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~"; /* of a token, RFC 9110 5.6.2 */
+
+    for (int i = 0; i < request->header_count; i++) {
+        const struct web_header *header = &request->header[i];
+        bool ok = header->name[0] != '\0';
+
+        for (const char *p = header->name; ok && *p != '\0'; p++)
+            ok = isalnum((unsigned char)*p) || strchr(marks, *p) != NULL;
+        for (const char *p = header->value; ok && *p != '\0'; p++)
+            ok = *p == '\t' || !iscntrl((unsigned char)*p);
+        if (!ok)
+            return refuse(reply, 400, "invalid",
+                          "a header has a name that is no token, or a control byte in its value",
+                          "send NAME: VALUE, without a space before the colon");
+    }
+    return true;
+}
+
 static bool check_content(const struct web_request *request, struct web_reply *reply)
 {
     static const char json[] = "application/json";
@@ -187,11 +209,28 @@ static bool check_content(const struct web_request *request, struct web_reply *r
 bool gate_check(const struct web_request *request, struct web_reply *reply)
 {
     static bool (*const checks[])(const struct web_request *, struct web_reply *) = {
-        check_target, check_host, check_framing, check_once, check_origin, check_content,
+        check_target, check_headers, check_host, check_framing, check_once, check_origin, check_content,
     };
 
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if (!checks[i](request, reply))
             return false;
     return true;
+}
+
+bool gate_check_head(const struct gate_head *head, struct web_reply *reply)
+{
+    static const size_t crlf = 2;
+    const char *end = head->version + strlen(head->version);
+    bool ok = head->target == head->method + strlen(head->method) + 1 &&
+              head->version == head->target + head->target_length + 1;
+
+    for (int i = 0; ok && i < head->header_count; i++) {
+        ok = head->header[i].name == end + crlf;
+        end = head->header[i].value + strlen(head->header[i].value);
+    }
+    if (ok && head->method + head->length == end + 2 * crlf)
+        return true;
+    return refuse(reply, 400, "invalid", "the request line or the end of a header line is malformed",
+                  "one space between the parts of the first line, CR LF after each, no bare LF, CR or NUL");
 }

@@ -15,4 +15,18 @@
  */
 bool gate_check(const struct web_request *request, struct web_reply *reply);
 
+/* The head of a request where the HTTP library has parsed it, in place: all texts point into one buffer. */
+struct gate_head {
+    const char *method, *target, *version; /* the request line */
+    size_t target_length;                  /* the library goes on to decode the target where it stands */
+    const struct web_header *header;
+    int header_count;
+    size_t length; /* from the method to the end of the empty line */
+};
+
+/* The same, for what is between the texts: one space, or exactly one CR LF. The library also takes a line
+ * feed or a carriage return alone for the end of a line, joins lines that go on in the next one, and cuts at
+ * a NUL. */
+bool gate_check_head(const struct gate_head *head, struct web_reply *reply);
+
 #endif

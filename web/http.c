@@ -68,6 +68,8 @@ struct exchange {
     struct MHD_Connection *connection;
     bool started, replied; /* headers seen; reply filled by a worker */
     char target[WEB_TARGET_MAX + 2];
+    const char *raw_target; /* where the library keeps it */
+    size_t raw_length;
     struct web_header header[WEB_HEADERS_MAX];
     struct web_request request;
     struct web_reply reply;
@@ -247,8 +249,27 @@ static bool find_call(struct exchange *exchange)
     return false;
 }
 
+static bool pass_gate(struct exchange *exchange, const char *version)
+{
+    const struct web_request *request = &exchange->request;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    struct gate_head head = { .method = request->method,
+                              .target = exchange->raw_target,
+                              .target_length = exchange->raw_length,
+                              .version = version,
+                              .header = exchange->header,
+                              .header_count = request->header_count,
+                              .length = info != NULL ? info->header_size : 0 };
+
+    if (gate_check_head(&head, &exchange->reply) && gate_check(request, &exchange->reply))
+        return true;
+    atomic_fetch_add(&exchange->listener->web->counters.refused, 1);
+    return false;
+}
+
 /* The headers are there: gate, route, role. Refused requests are answered before their body is read. */
-static enum MHD_Result begin_exchange(struct exchange *exchange, const char *method)
+static enum MHD_Result begin_exchange(struct exchange *exchange, const char *method, const char *version)
 {
     struct web_request *request = &exchange->request;
 
@@ -272,10 +293,8 @@ static enum MHD_Result begin_exchange(struct exchange *exchange, const char *met
         exchange->reply.close = true;
         return send_reply(exchange);
     }
-    if (!gate_check(request, &exchange->reply)) {
-        atomic_fetch_add(&exchange->listener->web->counters.refused, 1);
+    if (!pass_gate(exchange, version))
         return send_reply(exchange);
-    }
     return find_call(exchange) ? MHD_YES : send_reply(exchange);
 }
 
@@ -304,12 +323,11 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct listener *listener = context;
 
     (void)url; /* decoded by the library, leniently; ours is exchange->target */
-    (void)version;
     if (exchange == NULL)
         return MHD_NO;
     exchange->connection = connection;
     if (!exchange->started)
-        return begin_exchange(exchange, method);
+        return begin_exchange(exchange, method, version);
     if (*upload_size > 0) {
         collect_body(exchange, upload, *upload_size);
         *upload_size = 0;
@@ -337,6 +355,8 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
         return NULL;
     exchange->listener = context;
     exchange->connection = connection;
+    exchange->raw_target = target;
+    exchange->raw_length = strlen(target);
     reply_init(&exchange->reply);
     /* One byte more than allowed is kept, so that the gate sees that it is too long. */
     snprintf(exchange->target, sizeof exchange->target, "%s", target);

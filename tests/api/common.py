@@ -21,7 +21,9 @@ class Daemon:
             stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
         match = re.match(r"READY http=127\.0\.0\.1:(\d+) .* token=(nb_[0-9a-f]{64})$", ready)
-        assert match, "no READY line: " + ready
+        if not match:
+            self.process.kill()  # or it holds our output open for ever
+            raise AssertionError("no READY line: " + ready)
         self.port, self.token = int(match[1]), match[2]
         self.audit = []  # lines of commands that were recorded
         self.reader = threading.Thread(target=lambda: self.audit.extend(self.process.stdout), daemon=True)

@@ -291,6 +291,12 @@ static void check_gate(const struct web_request *request)
     char *path = strndup(request->target, strcspn(request->target, "?"));
     FUZZ_CHECK(strstr(path, "/../") == NULL && strcasestr(path, "/%2e%2e/") == NULL);
     free(path);
+    for (int i = 0; i < request->header_count; i++) {
+        const char *name = request->header[i].name;
+
+        FUZZ_CHECK(name[0] != '\0' && strpbrk(name, " \t:()") == NULL);
+        FUZZ_CHECK(strpbrk(request->header[i].value, "\r\x1b\x7f") == NULL);
+    }
     FUZZ_CHECK(request_header_count(request, "Host") == 1);
     FUZZ_CHECK(request_header(request, "Transfer-Encoding") == NULL);
     if (!request->local)

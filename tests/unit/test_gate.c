@@ -76,6 +76,14 @@ static const struct row {
     { 400, "POST", "/x", { HOST, JSON, { "Content-Length", "+2" } }, false },
     { 400, "POST", "/x", { HOST, JSON, { "Content-Length", "2, 2" } }, false },
     { 400, "POST", "/x", { HOST, JSON, { "Content-Length", "" } }, false },
+    /* names and values of headers */
+    { 0, "GET", "/x", { HOST, { "x-!#$%&'*+.^_`|~", "a\tb \xc3\xa9" } }, false },
+    { 0, "GET", "/x", { HOST, { "X", "" } }, false },
+    { 400, "GET", "/x", { HOST, { "", "a" } }, false },
+    { 400, "POST", "/x", { HOST, JSON, { "Transfer-Encoding ", "chunked" } }, false },
+    { 400, "GET", "/x", { HOST, { "X(y)", "a" } }, false },
+    { 400, "GET", "/x", { HOST, { "X", "\x1b[2J" } }, false },
+    { 400, "GET", "/x", { HOST, { "X", "a\x7f" } }, false },
     /* other sites */
     { 0,
       "POST",
@@ -149,6 +157,79 @@ static void test_long_target(void **state)
     }
 }
 
+/* The end of a line as the library sees it, made NUL; returns where the next one begins. */
+static char *end_line(char *line)
+{
+    char *end = line + strcspn(line, "\r\n");
+    bool pair = end[0] == '\r' && end[1] == '\n';
+
+    memset(end, 0, pair ? 2 : 1);
+    return end + (pair ? 2 : 1);
+}
+
+static char *cut(char *text, char at)
+{
+    char *end = strchr(text, at);
+
+    *end = '\0';
+    return end + 1;
+}
+
+static bool head_passes(char *text)
+{
+    struct web_header header[HEADERS];
+    struct gate_head head = { .method = text, .header = header };
+    struct web_reply reply;
+    char *line = end_line(text);
+    char *target = cut(text, ' ');
+
+    target += strspn(target, " "); /* as the library does */
+
+    head.version = cut(target, ' ');
+    head.target = target;
+    head.target_length = strlen(target);
+    while (*line != '\r' && *line != '\n') {
+        char *next = end_line(line), *value = cut(line, ':');
+
+        header[head.header_count++] = (struct web_header){ line, value + strspn(value, " ") };
+        line = next;
+    }
+    head.length = (size_t)(end_line(line) - text);
+    reply_init(&reply);
+    bool passed = gate_check_head(&head, &reply);
+    assert_int_equal(reply.status, passed ? 0 : 400);
+    reply_free(&reply);
+    return passed;
+}
+
+static void test_head(void **state)
+{
+    static const struct {
+        bool good;
+        const char text[64];
+    } heads[] = {
+        { true, "GET /a HTTP/1.1\r\nA: b\r\nC:\r\n\r\nbody" },
+        { true, "GET /a HTTP/1.1\r\n\r\n" },
+        { false, "GET  /a HTTP/1.1\r\nA: b\r\n\r\n" },
+        { false, "GET /a HTTP/1.1\nA: b\r\n\r\n" },
+        { false, "GET /a HTTP/1.1\r\nA: b\nC: d\r\n\r\n" },
+        { false, "GET /a HTTP/1.1\r\nA: b\rC: d\r\n\r\n" },
+        { false, "GET /a HTTP/1.1\r\nA: b\n\r\n" },
+        { false, "GET /a HTTP/1.1\r\nA: b\r\n\n" },
+        { false, "GET /a HTTP/1.1\n\r\n" },
+        { false, "GET /a HTTP/1.1\r\n\n" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        char text[sizeof heads[0].text];
+
+        memcpy(text, heads[i].text, sizeof text);
+        if (head_passes(text) != heads[i].good)
+            fail_msg("head %zu: not %s", i, heads[i].good ? "passed" : "refused");
+    }
+}
+
 static void test_decode(void **state)
 {
     char out[8];
@@ -169,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_long_target),
+        cmocka_unit_test(test_head),
         cmocka_unit_test(test_decode),
     };
 
