@@ -418,6 +418,10 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
             *ret_err = err;
             return err.code; /* a service manager starts us again, and the run goes on */
         }
+        if (clock_is_lost(daemon->clock)) {
+            log_notice("the clock no longer serves this daemon: ending");
+            return error_set(ret_err, ERR_FENCED, "the virtual clock has gone, or has dropped this daemon");
+        }
         watchdog_turn(daemon->watchdog);
         if (ready <= 0)
             continue;

@@ -91,10 +91,10 @@ static int try_once(struct run *run, struct run_point *point, struct error *err)
     }
     if (code < 0 && code != ERR_CANCELLED && (rc = record_error(run, point, &step_err, err)) < 0)
         return rc;
-    /* What a dying or halted daemon cuts is no result of the point: the attempt stays open for its
-     * resumption. */
-    bool halted = code == ERR_CANCELLED && run->context->command != NULL &&
-                  atomic_load(run->context->command) == RUN_HALT;
+    /* What a dying or halted daemon cuts, or one that is no longer served, is no result of the point: the
+     * attempt stays open for its resumption. */
+    bool halted = code == ERR_FENCED || (code == ERR_CANCELLED && run->context->command != NULL &&
+                                         atomic_load(run->context->command) == RUN_HALT);
     if (point->cell != NULL && !halted) {
         rc = point_record_attempt(run, point, true, code,
                                   code < 0 || cut ? error_describe(&step_err, text, sizeof text) : "", err);

@@ -384,7 +384,7 @@ static const char *state_of(const struct run *run, int code, const struct error 
     /* The keeper's latch says so, whoever pulled it. */
     if (code == ERR_TRIPPED && err != NULL && strstr(err->message, "emergency stop") != NULL)
         return "estop";
-    /* The keeper died, or took us for dead: nothing is wrong with the chip, and the run may go on. */
+    /* Keeper or clock died, or took us for dead: nothing is wrong with the chip, and the run may go on. */
     if (code == ERR_FENCED)
         return "interrupted";
     if (code == ERR_TRIPPED || code == ERR_COMPLIANCE)

@@ -25,6 +25,7 @@ struct clock {
     bool is_virtual;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     struct clock_page *page; /* NULL on a real clock */
+    _Atomic bool lost;
     _Atomic unsigned
         next_link; /* slots are taken in turn, so that a re-opened link is never taken for the old one */
 };
@@ -58,6 +59,11 @@ int64_t clock_wall_now(void)
 bool clock_is_virtual(const struct clock *clock)
 {
     return clock->is_virtual;
+}
+
+bool clock_is_lost(const struct clock *clock)
+{
+    return atomic_load(&clock->lost);
 }
 
 int64_t clock_now(const struct clock *clock)
@@ -309,6 +315,12 @@ static int poll_real(struct pollfd *fds, int count, int64_t deadline_ns, int64_t
     }
 }
 
+static int lost(struct clock_actor *actor)
+{
+    atomic_store(&actor->clock->lost, true);
+    return ERR_FENCED;
+}
+
 static int poll_virtual(struct clock_actor *actor, struct pollfd *fds, int count, int64_t deadline_ns,
                         int64_t host_end_ns)
 {
@@ -323,7 +335,7 @@ static int poll_virtual(struct clock_actor *actor, struct pollfd *fds, int count
         if (n < 0)
             return ERR_IO;
         if (all[0].revents && !drain_wakes(actor->socket))
-            return ERR_LINK;
+            return lost(actor);
         for (int i = 0; i < count; i++)
             fds[i].revents = all[i + 1].revents;
         n -= all[0].revents != 0;
@@ -339,7 +351,7 @@ static int poll_virtual(struct clock_actor *actor, struct pollfd *fds, int count
         if (all_asleep(page)) {
             struct clock_message kick = { .request = CLOCK_KICK, .slot = actor->slot };
             if (server_send(actor->socket, &kick, NULL))
-                return ERR_LINK;
+                return lost(actor);
         }
         n = poll_host(all, count + 1, remaining(host_end_ns));
         word_bump(&slot->word, CLOCK_BLOCKED | CLOCK_ASLEEP);

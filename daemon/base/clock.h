@@ -78,6 +78,9 @@ struct clock_actor; /* one per thread; used by that thread alone */
 int clock_open(const char *path, struct clock **ret_clock, struct error *err);
 void clock_close(struct clock *clock);
 bool clock_is_virtual(const struct clock *clock);
+/* The server of a virtual clock has gone or has dropped this process: none of its actors can wait any more.
+ * Any thread. */
+bool clock_is_lost(const struct clock *clock);
 /* Nanoseconds: CLOCK_MONOTONIC, or virtual time since the world began. Any thread. */
 int64_t clock_now(const struct clock *clock);
 /* Host monotonic nanoseconds, whatever the clock: heartbeats, deadlines of safety, durations for people. */
@@ -96,8 +99,8 @@ void clock_actor_close(struct clock_actor *actor);
 int clock_actor_slot(const struct clock_actor *actor);
 /* The one blocking call: waits until a descriptor is ready (as poll) or deadline_ns of this clock
  * (CLOCK_NEVER: none). Returns the number of ready descriptors, 0 at the deadline, or a negative error code.
- * A deadline in the past polls. Up to 14 descriptors. host_limit_ns > 0 also ends the wait (returns
- * ERR_TIMEOUT) after that much host time. */
+ * ERR_FENCED when the virtual clock is lost. A deadline in the past polls. Up to 14 descriptors.
+ * host_limit_ns > 0 also ends the wait (returns ERR_TIMEOUT) after that much host time. */
 int clock_poll(struct clock_actor *actor, struct pollfd *fds, int count, int64_t deadline_ns,
                int64_t host_limit_ns);
 /* Waits until deadline_ns, or until the eventfd cut_fd (-1: none) is readable. 0, or ERR_CANCELLED when cut.

@@ -29,7 +29,7 @@ enum error_code {
     ERR_COMPLIANCE = -9,   /* a source is limiting, or OVP/OCP tripped */
     ERR_HANG = -10,        /* the chip stays busy past its deadline */
     ERR_TRIPPED = -11,     /* an interlock is latched */
-    ERR_FENCED = -12,      /* the keeper dropped this client: safe state is in force */
+    ERR_FENCED = -12,      /* the keeper or the virtual clock dropped this process: safe state is in force */
     ERR_CANCELLED = -13,   /* cut by a safe request, abort or shutdown */
     ERR_NOT_FOUND = -14,   /* no such file, row, name */
     ERR_CONFLICT = -15,    /* state does not allow it now */
