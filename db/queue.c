@@ -19,7 +19,7 @@
 
 enum { PREFIX_MIN = 4 };
 
-static void take_item(struct sqlite3_stmt *stmt, struct queue_item *item)
+static int take_item(struct sqlite3_stmt *stmt, struct queue_item *item, struct error *err)
 {
     *item = (struct queue_item){ .seed = strtoull(sql_col_text(stmt, 6), NULL, 10),
                                  .priority = (int)sql_col_int(stmt, 7),
@@ -34,6 +34,7 @@ static void take_item(struct sqlite3_stmt *stmt, struct queue_item *item)
     snprintf(item->operator_name, sizeof item->operator_name, "%s", sql_col_text(stmt, 3));
     snprintf(item->tags, sizeof item->tags, "%s", sql_col_text(stmt, 4));
     snprintf(item->note, sizeof item->note, "%s", sql_col_text(stmt, 5));
+    return sql_check_row(stmt, err);
 }
 
 /* Prepares, binds, steps once, expects no row, finishes. */
@@ -61,8 +62,7 @@ static int list_items(struct sqlite3 *db, struct queue_item *item, int *ret_coun
     int code = sql_prepare(db, "SELECT " ITEM_COLUMNS " FROM queue WHERE taken = 0" ITEM_ORDER, &stmt, err);
 
     while (code == 0 && count < QUEUE_MAX && (code = sql_step(stmt, err)) == 1) {
-        take_item(stmt, &item[count++]);
-        code = 0;
+        code = take_item(stmt, &item[count++], err);
     }
     sql_finish(stmt);
     if (code == 0)
@@ -157,14 +157,19 @@ static int read_document(struct sqlite3 *db, const char *ulid, char **ret_text, 
         code = sql_bind(stmt, err, "t", ulid);
     if (code == 0)
         code = sql_step(stmt, err);
-    if (code == 1)
+    if (code == 0)
+        code = error_set(err, ERR_NOT_FOUND, "the campaign of %s cannot be read", ulid);
+    if (code == 1) {
         text = strdup(sql_col_text(stmt, 0));
+        code = sql_check_row(stmt, err);
+        if (code == 0 && text == NULL)
+            code = error_set(err, ERR_MEMORY, "no memory for the campaign of %s", ulid);
+    }
     sql_finish(stmt);
-    if (code < 0)
+    if (code < 0) {
+        free(text);
         return code;
-    if (text == NULL)
-        return error_set(err, code == 1 ? ERR_MEMORY : ERR_NOT_FOUND, "the campaign of %s cannot be read",
-                         ulid);
+    }
     free(*ret_text);
     *ret_text = text;
     return 0;
@@ -182,7 +187,7 @@ static int read_hold(struct sqlite3 *db, bool *ret_held, char *reason, size_t si
         *ret_held = code == 1;
         snprintf(reason, size, "%s", code == 1 ? sql_col_text(stmt, 0) : "");
         *ret_wall_ns = code == 1 ? sql_col_int(stmt, 1) : 0;
-        code = 0;
+        code = code == 1 ? sql_check_row(stmt, err) : 0;
     }
     sql_finish(stmt);
     return code;
@@ -222,10 +227,12 @@ int queue_take(struct recorder *recorder, int64_t now_ns, struct queue_taken *re
         return error_set(err, ERR_MEMORY, "no memory to look into the queue");
     taking->now_ns = now_ns;
     int code = recorder_do(recorder, take, taking, err);
+    if (code != 0 || !taking->result.taken) {
+        free(taking->result.document);
+        taking->result.document = NULL;
+    }
     if (code == 0)
         *ret_taken = taking->result;
-    else
-        free(taking->result.document);
     free(taking);
     return code;
 }
@@ -407,9 +414,8 @@ int queue_find(const char *db_path, const char *ulid, struct queue_item *ret_ite
     if (code == 0)
         code = sql_bind(stmt, err, "tt", ulid, end);
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
-        take_item(stmt, &item);
+        code = take_item(stmt, &item, err);
         found++;
-        code = 0;
     }
     sql_finish(stmt);
     if (code == 0 && found != 1)

@@ -217,9 +217,14 @@ static void answer(struct recorder *r, struct recorder_call **calls, int call_co
 }
 
 /* The disk is full: the group will come again; with the ballast given back, at once. False at the end of the
- * recorder's life: then it is a failure as any other. */
+ * recorder's life: then it is a failure as any other. So it is when no memory is found again and again; one
+ * allocation that failed is worth another try. */
 static bool postpone(struct recorder *r, const struct error *err)
 {
+    if (err->code == ERR_MEMORY && ++r->memory_tries < RECORDER_MEMORY_TRIES) {
+        log_notice("recorder: %s: the same again", err->message);
+        return true;
+    }
     if (err->code != ERR_FULL || !err->retryable)
         return false;
     if (space_release(&r->space)) {
@@ -244,6 +249,7 @@ static void write_group(struct recorder *r)
     if (code != 0 && applied == 0 && postpone(r, &err))
         return;
     r->retry_ns = 0;
+    r->memory_tries = 0;
     r->space.spent = r->space.spent && code != 0;
     recorder_look(r);
     if (code != 0) {

@@ -36,10 +36,12 @@ enum recorder_kind {
 };
 
 enum { RECORDER_RETRY_MS = 250, RECORDER_RETRY_NOW = -1 };
+enum { RECORDER_MEMORY_TRIES = 3 }; /* of one group that finds no memory */
 
 /* What the writer may be asked to do, inside the transaction of a group: SQL and nothing else, for a full
- * disk makes the group, and so the function, come again. NOT_FOUND, CONFLICT, INVALID and FULL (not
- * retryable) are answers to the caller, and must leave nothing behind; the rest is a failure of the store. */
+ * disk, or no memory, makes the group, and so the function, come again. NOT_FOUND, CONFLICT, INVALID and FULL
+ * (not retryable) are answers to the caller, and must leave nothing behind; the rest is a failure of the
+ * store. */
 typedef int recorder_fn(struct sqlite3 *db, void *argument, struct error *err);
 /* Waits until it is done and on disk. Any thread but the writer's. */
 int recorder_do(struct recorder *recorder, recorder_fn *function, void *argument, struct error *err);
@@ -75,6 +77,7 @@ struct recorder {
     int notice_count;
     struct space space; /* writer thread */
     int64_t retry_ns;   /* writer thread: SQLite found the disk full; not before then again; 0: it did not */
+    int memory_tries;   /* writer thread: groups in a row that found no memory */
     bool run_ended;     /* writer thread: in the group that is being written */
     enum recorder_condition told; /* writer thread: what the log has been told */
     pthread_t thread;

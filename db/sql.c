@@ -99,8 +99,8 @@ int sql_bind_list(struct sqlite3_stmt *stmt, int first, struct error *err, const
             break;
         }
         if (rc != SQLITE_OK)
-            return error_set(err, ERR_INTERNAL, "store: cannot bind parameter %d of: %s", i,
-                             sqlite3_sql(stmt));
+            return error_set(err, rc == SQLITE_NOMEM ? ERR_MEMORY : ERR_INTERNAL,
+                             "store: cannot bind parameter %d of: %s", i, sqlite3_sql(stmt));
     }
     return 0;
 }
@@ -182,6 +182,18 @@ int sql_integer(struct sqlite3 *db, const char *sql, int64_t fallback, int64_t *
         return code;
     *ret_value = value;
     return 0;
+}
+
+bool sql_in_transaction(struct sqlite3 *db)
+{
+    return !sqlite3_get_autocommit(db);
+}
+
+int sql_check_row(struct sqlite3_stmt *stmt, struct error *err)
+{
+    sqlite3 *db = sqlite3_db_handle(stmt);
+
+    return sqlite3_errcode(db) == SQLITE_NOMEM ? sql_error(db, err, "store: cannot read a row") : 0;
 }
 
 int64_t sql_col_int(struct sqlite3_stmt *stmt, int column)

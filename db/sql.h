@@ -40,6 +40,10 @@ int sql_bind_and_step(struct sqlite3_stmt *stmt, struct error *err, const char *
  * NULL. */
 int sql_integer(struct sqlite3 *db, const char *sql, int64_t fallback, int64_t *ret_value, struct error *err);
 
+/* ERR_MEMORY when a column of the current row, of those that were asked for, could not be given. */
+int sql_check_row(struct sqlite3_stmt *stmt, struct error *err);
+bool sql_in_transaction(struct sqlite3 *db);
+
 /* Columns of the current row. Text is "" for NULL; a double is NaN for NULL. */
 int64_t sql_col_int(struct sqlite3_stmt *stmt, int column);
 double sql_col_double(struct sqlite3_stmt *stmt, int column);

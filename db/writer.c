@@ -76,6 +76,10 @@ void writer_close(struct writer *w)
 
 int writer_begin(struct writer *w, struct error *err)
 {
+    struct error ignored; /* of a rollback that found no memory: done now, or the next one says so */
+
+    if (sql_in_transaction(w->db))
+        sql_exec(w->db, "ROLLBACK", &ignored);
     w->group_place = w->place;
     return sql_exec(w->db, "BEGIN IMMEDIATE", err);
 }

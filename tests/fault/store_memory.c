@@ -18,19 +18,19 @@
 #endif
 
 /* Of the process, as its allocator is. */
-static _Atomic int64_t left = -1, count;
+static _Atomic int64_t left = -1, asked_for;
 static _Atomic bool for_good;
 
 void memory_fault(int64_t countdown, bool sticky)
 {
     for_good = sticky;
-    count = 0;
+    asked_for = 0;
     left = countdown;
 }
 
 int64_t memory_operations(void)
 {
-    return count;
+    return asked_for;
 }
 
 #ifdef SANITIZED
@@ -60,7 +60,7 @@ static bool refused(void)
 {
     int64_t n;
 
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&asked_for, 1, memory_order_relaxed);
     n = atomic_load(&left);
     if (n < 0)
         return false;

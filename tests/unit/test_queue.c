@@ -8,6 +8,7 @@
 #include "db/queue.h"
 #include "db/sql.h"
 #include "db/store.h"
+#include "tests/fault/store_memory.c" /* its allocator is this program's */
 
 enum { N = 5 };
 
@@ -315,6 +316,50 @@ static void full(void **state)
     assert_ok(recorder_close(recorder, &err)); /* and the store is none the worse for it */
 }
 
+/* Each allocation on the way, refused once: the attempt may fail, but nothing is lost and the recorder goes
+ * on.
+ */
+static void taken_without_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct recorder *recorder;
+    struct recorder_health health;
+    struct error err;
+    struct queue_item item = an_item(ULID_A, 0);
+    char document[20000] = ""; /* of several pages, which SQLite puts together in memory of its own */
+    struct queue_addition addition = { .item = &item, .document = document };
+    bool refused = true;
+    int failed = 0, n = 0;
+
+    if (!memory_can_fail())
+        skip();
+    assert_ok(recorder_open(f->db, &recorder, &err));
+    memset(document, 'c', sizeof document - 1);
+    assert_ok(queue_add(recorder, &addition, &err));
+    for (; refused; n++) {
+        struct queue_taken taken = { .waiting = -1 };
+        memory_fault(n, false);
+        int code = queue_take(recorder, 1, &taken, &err);
+        refused = memory_operations() > n;
+        memory_fault(-1, false);
+        if (code != 0) {
+            assert_int_equal(code, ERR_MEMORY);
+            assert_null(taken.document);
+            assert_ok(queue_take(recorder, 1, &taken, &err));
+            failed++;
+        }
+        assert_string_equal(taken.item.ulid, ULID_A);
+        assert_string_equal(taken.item.note, "it's \"quoted\"");
+        assert_string_equal(taken.document, document);
+        free(taken.document);
+        assert_int_equal(queue_untake(recorder, ULID_A, &err), 1);
+    }
+    recorder_health(recorder, &health);
+    assert_true(health.condition != RECORDER_FAILED);
+    assert_true(n > 20 && failed > 0); /* all were met: the caller's own is not tried again */
+    assert_ok(recorder_close(recorder, &err));
+}
+
 static void answers(void **state)
 {
     struct fixture *f = *state;
@@ -384,6 +429,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(becomes_a_run, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(held_runs_hold, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(full, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(taken_without_memory, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(answers, fixture_setup, fixture_teardown),
     };
 
