@@ -14,7 +14,7 @@
 #include "daemon/base/log.h"
 
 struct entry {
-    char user[48], role[16], action[96], subject[160];
+    char user[48], role[16], action[AUDIT_ACTION_MAX], subject[160];
     int status;
     int64_t time_ns, wall_ns;
 };
@@ -34,7 +34,7 @@ struct audit {
 
 static int write_entry(const struct audit *audit, const struct entry *entry, struct error *err)
 {
-    char text[320];
+    char text[64 + AUDIT_ACTION_MAX + 32];
     cJSON *details = cJSON_CreateObject();
 
     cJSON_AddStringToObject(details, "user", entry->user);
@@ -124,8 +124,8 @@ void audit_post(struct audit *audit, const struct command_audit *from)
                            .time_ns = clock_now(audit->clock),
                            .wall_ns = clock_wall_now() };
 
-    snprintf(entry.user, sizeof entry.user, "%s", from->user[0] != '\0' ? from->user : "nobody");
-    snprintf(entry.role, sizeof entry.role, "%s", from->role[0] != '\0' ? from->role : "none");
+    snprintf(entry.user, sizeof entry.user, "%s", from->user);
+    snprintf(entry.role, sizeof entry.role, "%s", from->role);
     snprintf(entry.action, sizeof entry.action, "%s", from->action);
     snprintf(entry.subject, sizeof entry.subject, "%s", from->subject);
     log_notice("audit: %s (%s): %s: %d %s", entry.user, entry.role, entry.action, entry.status,

@@ -42,11 +42,14 @@ struct command_start {
     const struct command_key *key;  /* same key, same answer; NULL: none */
 };
 
+enum { AUDIT_ACTION_MAX = 192 };
+
 /* One command that somebody gave over HTTP, done or refused. */
 struct command_audit {
-    const char *user, *role, *action; /* "ci", "operator", "POST /api/v1/runs" */
-    int status;                       /* HTTP status of the answer */
-    const char *subject;              /* what came of it: "/api/v1/runs/ULID", why it was refused, or "" */
+    const char *user, *role;
+    const char *action;  /* "POST /api/v1/instruments/dmm1/query *IDN?", cut at AUDIT_ACTION_MAX */
+    int status;          /* HTTP status of the answer */
+    const char *subject; /* what came of it: "/api/v1/runs/ULID", why it was refused, or "" */
 };
 
 struct command {

@@ -78,8 +78,10 @@ int api_instrument_query(struct web_call *call, struct error *err)
         return rc;
     rc = read_text(body, text, sizeof text, err);
     cJSON_Delete(body);
-    if (rc == 0)
+    if (rc == 0) {
+        call_tell(call, text, "");
         rc = command->query(command->context, call->id, text, &tree, err);
+    }
     if (rc == 0)
         reply_json(call->reply, 200, tree);
     return rc;

@@ -76,6 +76,7 @@ int api_token_add(struct web_call *call, struct error *err)
         return rc;
     if (!read_body(call, known, NULL, ROLE_VIEWER, &body, err))
         return err->code; /* 0: the reply has the problem */
+    call_tell(call, body.name, AUTH_ROLES[body.role - 1]);
     rc = auth_add(auth, body.name, body.role, body.days, token, err);
     if (rc != 0)
         return rc;
@@ -98,6 +99,7 @@ int api_token_revoke(struct web_call *call, struct error *err)
         return rc;
     if (!read_body(call, known, NULL, ROLE_VIEWER, &body, err))
         return err->code;
+    call_tell(call, body.name, "");
     rc = auth_revoke(auth, body.name, err);
     if (rc != 0)
         return rc;
@@ -121,6 +123,7 @@ int api_login_make(struct web_call *call, struct error *err)
         return rc;
     if (!read_body(call, known, "browser", ROLE_OPERATOR, &body, err))
         return err->code;
+    call_tell(call, body.name, AUTH_ROLES[body.role - 1]);
     rc = auth_make_code(auth, body.name, body.role, code, err);
     if (rc != 0)
         return rc;

@@ -111,13 +111,18 @@ static void audit(const struct exchange *exchange)
 {
     const struct command *command = exchange->call.command;
     const struct auth_identity *who = &exchange->call.who;
-    char action[WEB_LOCATION_MAX];
+    const struct web_request *request = &exchange->request;
+    char action[AUDIT_ACTION_MAX];
 
     if ((exchange->call.route->flags & ROUTE_COMMAND) == 0 || command == NULL || command->audit == NULL)
         return;
-    snprintf(action, sizeof action, "%s %s", exchange->request.method, exchange->call.route->pattern);
+    if (who->role == ROLE_PUBLIC) /* nobody in particular cannot fill the store with refusals */
+        return;
+    /* The path and not the query, which may hold a code. */
+    snprintf(action, sizeof action, "%s %.*s%s%s", request->method, (int)strcspn(request->target, "?"),
+             request->target, exchange->call.about[0] != '\0' ? " " : "", exchange->call.about);
     struct command_audit entry = { .user = who->name,
-                                   .role = who->role == ROLE_PUBLIC ? "" : AUTH_ROLES[who->role - 1],
+                                   .role = AUTH_ROLES[who->role - 1],
                                    .action = action,
                                    .status = exchange->reply.status,
                                    .subject = exchange->reply.location[0] != '\0' ? exchange->reply.location
@@ -129,6 +134,8 @@ static void run_call(struct exchange *exchange, struct query *query)
 {
     exchange->call.query = query;
     router_run(&exchange->call);
+    if (exchange->reply.status == 401) /* a code that is none */
+        atomic_fetch_add(&exchange->listener->web->counters.unauthorized, 1);
     audit(exchange);
     if (strcmp(exchange->request.method, "POST") == 0)
         atomic_fetch_add(&exchange->listener->web->posts, 1);
@@ -244,8 +251,7 @@ static bool find_call(struct exchange *exchange)
     if (router_authorize(&exchange->call))
         return true;
     atomic_fetch_add(&web->counters.unauthorized, 1);
-    if (exchange->call.who.role != ROLE_PUBLIC) /* nobody in particular cannot fill the store with refusals */
-        audit(exchange);
+    audit(exchange);
     return false;
 }
 

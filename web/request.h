@@ -21,6 +21,7 @@ enum {
     WEB_VALUE_MAX = 256,     /* one decoded query parameter value */
     WEB_LOCATION_MAX = 96,
     WEB_WHY_MAX = 160,
+    WEB_ABOUT_MAX = 128,
     WEB_COOKIE_MAX = 224,
     WEB_KEY_MAX = 64 /* Idempotency-Key */
 };

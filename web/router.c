@@ -358,6 +358,14 @@ bool call_parameter(const struct web_call *call, const char *name, char out[WEB_
     return false;
 }
 
+void call_tell(struct web_call *call, const char *first, const char *second)
+{
+    snprintf(call->about, sizeof call->about, "%s%s%s", first, second[0] != '\0' ? " " : "", second);
+    for (char *p = call->about; *p != '\0'; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+}
+
 int call_integer(const struct web_call *call, const char *name, int64_t min, int64_t max, int64_t fallback,
                  int64_t *ret_value, struct error *err)
 {

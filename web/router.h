@@ -55,6 +55,7 @@ struct web_call {
     const char *site;                    /* "http://127.0.0.1:8080", or NULL without TCP */
     const struct web_counters *counters; /* or NULL */
     char id[WEB_SEGMENT_MAX];            /* the decoded {id} of the pattern */
+    char about[WEB_ABOUT_MAX];           /* what the body names, for the audit log: printing ASCII, or "" */
     const struct command_key *key;       /* of a request that came with one, new so far; else NULL */
     struct web_reply *reply;
 };
@@ -72,6 +73,8 @@ void router_run(struct web_call *call);
 /* ---- For handlers ---- */
 /* Decoded value of a query parameter into out; false when it is absent. */
 bool call_parameter(const struct web_call *call, const char *name, char out[WEB_VALUE_MAX]);
+/* Fills call->about; what does not print becomes '?'. */
+void call_tell(struct web_call *call, const char *first, const char *second);
 /* Integer or number in a range; absent gives fallback. */
 int call_integer(const struct web_call *call, const char *name, int64_t min, int64_t max, int64_t fallback,
                  int64_t *ret_value, struct error *err);
