@@ -19,6 +19,7 @@
 #include "instruments/bench.h"
 
 struct upkeep;           /* daemon/upkeep.h */
+struct latch;            /* daemon/latch.h */
 struct watchdog;         /* daemon/watchdog.h */
 struct keeper_heartbeat; /* instruments/keeper_client.h */
 struct web;              /* web/http.h */
@@ -36,6 +37,7 @@ struct daemon {
     struct clock *clock;
     struct recorder *recorder;
     struct upkeep *upkeep;
+    struct latch *latch;
     struct watchdog *watchdog; /* NULL: no service manager watches */
     struct keeper_heartbeat *keeper;
     int keeper_pid; /* that this daemon has started; 0: it was there before */

@@ -5,6 +5,7 @@
  */
 #include "daemon/health.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,9 @@ static int ask_keeper(struct health *health, const char *keeper_path, struct err
     if (code != 0)
         return error_prefix(err, "the keeper's status");
     const cJSON *generation = cJSON_GetObjectItemCaseSensitive(status, "generation");
+    const cJSON *reason = cJSON_GetObjectItemCaseSensitive(status, "reason");
     cJSON *ports = cJSON_GetObjectItemCaseSensitive(status, "ports");
+    snprintf(health->reason, sizeof health->reason, "%s", cJSON_IsString(reason) ? reason->valuestring : "");
     health->latched = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(status, "latched"));
     health->generation = cJSON_IsNumber(generation) ? generation->valueint : 0;
     health->armed = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(status, "armed"));

@@ -11,6 +11,7 @@
 #include "instruments/bench.h"
 
 struct health {
+    char reason[160]; /* why it is latched, or "" */
     bool latched;   /* an emergency stop or a trip waits for a person */
     int generation; /* keepers that the keeper's parent has started beyond the first */
     int armed;      /* steps of the undo list */

@@ -23,6 +23,7 @@
 #include "daemon/files.h"
 #include "daemon/heart.h"
 #include "daemon/keeper_process.h"
+#include "daemon/latch.h"
 #include "daemon/safe_report.h"
 #include "daemon/spawn.h"
 #include "daemon/upkeep.h"
@@ -325,6 +326,22 @@ static void web_fini(struct daemon *d)
 
 /* ---- in the background, once the bench is served ---- */
 
+static int latch_init(struct daemon *d, struct error *err)
+{
+    struct latch_setup setup = { .keeper_path = d->keeper != NULL ? d->keeper_path : NULL,
+                                 .sched = d->sched,
+                                 .audit = d->audit,
+                                 .sink = recorder_sink(d->recorder),
+                                 .clock = d->clock };
+
+    return latch_open(&setup, &d->latch, err);
+}
+
+static void latch_fini(struct daemon *d)
+{
+    latch_close(d->latch);
+}
+
 static int upkeep_init(struct daemon *d, struct error *err)
 {
     return upkeep_open(d->options.db_path, d->recorder, d->events, d->clock, &d->upkeep, err);
@@ -374,6 +391,7 @@ static const struct module modules[] = {
     { "scheduler", sched_init, sched_fini },
     { "tokens", tokens_init, tokens_fini },
     { "http", web_init, web_fini },
+    { "latch", latch_init, latch_fini },
     { "upkeep", upkeep_init, upkeep_fini },
     { "watchdog", watchdog_init, watchdog_fini },
     { "run", run_init, run_fini },

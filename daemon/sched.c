@@ -480,6 +480,11 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
     return code;
 }
 
+void sched_trip(struct sched *sched, const char *why)
+{
+    tell_trip(sched, "", why);
+}
+
 uint64_t sched_trips(const struct sched *sched)
 {
     return atomic_load(&sched->trips);

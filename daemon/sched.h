@@ -87,6 +87,8 @@ bool sched_busy(struct sched *sched);
  * free just now: it is held for moments only, so several misses in a row mean that a thread hangs with it.
  * Never waits. */
 bool sched_silence(struct sched *sched, int64_t *ret_silent_ns);
+/* Tells of a trip that no run has met. Any thread. */
+void sched_trip(struct sched *sched, const char *why);
 /* Emergency stops, and runs that a trip has ended, since the start. */
 uint64_t sched_trips(const struct sched *sched);
 /* Serial of the chip that the last run identified, or "". */
