@@ -211,7 +211,8 @@ void args_help(const struct args_command *commands, FILE *out)
     for (int i = 0; i < ROW_COUNT; i++)
         fprintf(out, "  %-10s %-6s %s\n", rows[i].name, rows[i].value != NULL ? rows[i].value : "",
                 rows[i].help);
-    fputs("\nWith --url, the environment's NIGHTBENCH_TOKEN says who asks.\nA RUN is a ULID, its first "
+    fputs("\nWith --url, the environment's NIGHTBENCH_TOKEN says who asks, NIGHTBENCH_CA which certificate "
+          "to trust.\nA RUN is a ULID, its first "
           "characters, or \"latest\".\n"
           "Exit codes: 0 done, 1 verdicts are not all pass (--strict), the compared runs differ, or an "
           "instrument is not there, 2 usage, "

@@ -18,6 +18,8 @@ struct remote {
     char base[256];    /* "http://localhost" */
     char socket[256];  /* "" with a URL */
     const char *token; /* of the environment, for a URL; NULL none */
+    const char
+        *trust; /* the same: a file with the certificate that an https:// daemon shows, NULL the host's */
 };
 
 int remote_open(const char *socket_path, const char *url, struct remote **ret_remote, struct error *err)
@@ -37,6 +39,7 @@ int remote_open(const char *socket_path, const char *url, struct remote **ret_re
         remote->base[length - 1] = '\0';
     /* Not an option: every user of the host can read the command line of a program. */
     remote->token = url != NULL ? getenv("NIGHTBENCH_TOKEN") : NULL;
+    remote->trust = url != NULL ? getenv("NIGHTBENCH_CA") : NULL;
     if (url == NULL)
         snprintf(remote->socket, sizeof remote->socket, "%s", socket_path);
     *ret_remote = remote;
@@ -134,6 +137,10 @@ static int transfer_error(const struct remote *remote, CURLcode code, struct err
         return error_set(err, ERR_NO_ANSWER, "no daemon answers on %s; is the port right?", remote->base);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return error_set(err, ERR_TIMEOUT, "the daemon did not answer in %d s", REMOTE_TIMEOUT_S);
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return error_set(err, ERR_REFUSED,
+                         "the certificate of %s is not trusted (%s); NIGHTBENCH_CA=FILE names one that is",
+                         remote->base, curl_easy_strerror(code));
     if (code == CURLE_WRITE_ERROR)
         return error_set(err, ERR_IO,
                          "cannot write what the daemon sends: disk full, or an answer beyond %d MiB",
@@ -190,6 +197,8 @@ static int exchange(struct remote *remote, const struct exchange_request *reques
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
     if (remote->socket[0] != '\0')
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, remote->socket);
+    if (remote->trust != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, remote->trust);
     if (request->body != NULL)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
     if (request->stream) {
