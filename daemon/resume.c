@@ -83,6 +83,28 @@ static int take_points(struct resume *resume, struct error *err)
     return 0;
 }
 
+/* What the run had found before it changed it; none: it had not come to that. */
+static int take_chamber(struct resume *resume, struct error *err)
+{
+    char *text = NULL;
+    cJSON *root = NULL;
+
+    int rc = resume_event(resume->query, &resume->run, "chamber", &text, err);
+    if (rc < 0)
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    rc = json_parse(text, strlen(text), &root, err);
+    free(text);
+    if (rc < 0)
+        return error_prefix(err, "run %s: its chamber", resume->run.ulid);
+    const cJSON *set_c = cJSON_GetObjectItemCaseSensitive(root, "set_c");
+    resume->history.chamber =
+        (struct run_chamber){ .known = cJSON_IsNumber(set_c),
+                              .was_on = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "on")),
+                              .set_c = cJSON_IsNumber(set_c) ? set_c->valuedouble : NAN };
+    cJSON_Delete(root);
+    return 0;
+}
+
 static int check_patience(const struct resume *resume, struct error *err)
 {
     int tries = 0;
@@ -110,6 +132,8 @@ int resume_open(const char *db_path, struct resume **ret_resume, struct error *e
         rc = take_points(resume, err);
     if (rc == 0)
         rc = resume_steps(resume->query, &resume->run, &resume->history.steps_ended, err);
+    if (rc == 0)
+        rc = take_chamber(resume, err);
     if (rc == 0)
         rc = check_patience(resume, err);
     if (rc < 0) {

@@ -251,6 +251,35 @@ int resume_calibrations(struct query *query, const struct resume_run *run, const
     return code;
 }
 
+int resume_event(struct query *query, const struct resume_run *run, const char *kind, char **ret_details,
+                 struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    char *details = NULL;
+    int code = query_select(query, &stmt, err,
+                            "SELECT coalesce(details, '') FROM event WHERE run_id = ? AND kind = ?"
+                            " ORDER BY id LIMIT 1",
+                            "lt", run->id, kind);
+
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code == 0)
+        code = error_set(err, ERR_NOT_FOUND, "run %s has no event \"%s\"", run->ulid, kind);
+    if (code == 1) {
+        details = strdup(sql_col_text(stmt, 0));
+        code = sql_check_row(stmt, err);
+        if (code == 0 && details == NULL)
+            code = error_set(err, ERR_MEMORY, "no memory for an event of run %s", run->ulid);
+    }
+    sql_finish(stmt);
+    if (code < 0) {
+        free(details);
+        return code;
+    }
+    *ret_details = details;
+    return 0;
+}
+
 int resume_fruitless(struct query *query, const struct resume_run *run, const char *details, int *ret_count,
                      struct error *err)
 {

@@ -52,6 +52,9 @@ enum { RESUME_COEFFICIENTS_MAX = 16 };
 /* Calibrations of one kind that the run recorded, oldest first. */
 int resume_calibrations(struct query *query, const struct resume_run *run, const char *kind,
                         resume_calibration_fn *each, void *context, struct error *err);
+/* The details (JSON, malloc'ed) of the first event of that kind; ERR_NOT_FOUND: there is none. */
+int resume_event(struct query *query, const struct resume_run *run, const char *kind, char **ret_details,
+                 struct error *err);
 /* How many of the last times that the run was resumed it was where it is now: `details` says where, as the
  * event of that does. */
 int resume_fruitless(struct query *query, const struct resume_run *run, const char *details, int *ret_count,

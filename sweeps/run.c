@@ -414,8 +414,12 @@ static int make_safe(struct run *run, int code, struct error *err)
     runner_progress(run, 0);
     bench_client_cancel(run->context->client, false);
     int rc = runner_power_down(run, false, &safe_err);
-    if (rc == 0)
-        rc = thermal_leave(run, &safe_err);
+    struct error thermal_err = { 0 };
+    int left = thermal_leave(run, &thermal_err); /* whatever became of the outputs */
+    if (rc == 0 && left < 0) {
+        rc = left;
+        safe_err = thermal_err;
+    }
     if (code == 0 && rc < 0) {
         code = rc;
         if (err != NULL)

@@ -55,6 +55,12 @@ struct run_done {
 struct judged;
 typedef void (*run_calibration_fn)(void *context, int64_t id, const struct record_calibration *calibration);
 
+/* A chamber as a run has found it. */
+struct run_chamber {
+    bool known, was_on;
+    double set_c;
+};
+
 /* The record of an interrupted run, which the run takes over and continues. */
 struct run_history {
     void *context;
@@ -64,6 +70,7 @@ struct run_history {
     uint64_t steps_ended;    /* bit n: step n has ended without an error */
     const char *chip_serial; /* the die that it was about, "" unknown */
     const char *details;     /* JSON for the event that says so */
+    struct run_chamber chamber;
     /* What its readings say, of those whose names begin with prefix. */
     int (*values)(void *context, const struct run_done *done, const char *prefix, struct judged *values,
                   struct error *err);

@@ -500,6 +500,8 @@ int runner_come_home(struct run *run, const struct run_dark *state, struct error
         return 0;
     int rc = runner_power_up(run, run->home_v, err);
     if (rc == 0)
+        rc = thermal_again(run, err);
+    if (rc == 0)
         rc = runner_identify_chip(run, err);
     if (rc == 0 && run->calibration.valid)
         rc = runner_write_trims(run, err);

@@ -119,6 +119,7 @@ int takeover_begin(struct run *run, struct error *err)
     if (history == NULL)
         return 0;
     snprintf(run->identity.serial, sizeof run->identity.serial, "%s", history->chip_serial);
+    thermal_take_over(run);
     for (int i = 0; i < history->done_count && rc == 0; i++) {
         struct run_outcome *outcome = outcome_of(run, &history->done[i]);
         if (outcome != NULL)

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "instruments/chamber.h"
 #include "sweeps/runner.h"
@@ -65,6 +66,25 @@ static int switch_on(struct run *run, const struct bench_channel *ch, struct err
     return rc == ERR_UNSUPPORTED ? 0 : rc; /* a controller without a switch works from the start */
 }
 
+/* On disk before anything is changed: the run that goes on after a death must find it there. */
+static int remember(struct run *run, const struct bench_channel *ch, const struct chamber_state *state,
+                    struct error *err)
+{
+    cJSON *details = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(details, "channel", ch->name);
+    cJSON_AddBoolToObject(details, "on", state->on);
+    json_add_number(details, "set_c", state->set_c);
+    char *json = json_print(details, false);
+    cJSON_Delete(details);
+    if (json == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the state of %s", ch->name);
+    int rc = runner_event(run, "chamber", json, err, "%s was found at %g Celsius, %s", ch->name, state->set_c,
+                          state->on ? "on" : "off");
+    free(json);
+    return rc == 0 ? run->sink->ack(run->sink->context, err) : rc;
+}
+
 static int begin(struct run *run, const struct bench_channel *ch, const struct campaign_axis *axis,
                  double celsius, struct error *err)
 {
@@ -75,9 +95,12 @@ static int begin(struct run *run, const struct bench_channel *ch, const struct c
     int rc = chamber_read(client, ch, &state, err);
     if (rc < 0)
         return rc;
+    if (!thermal->touched && (rc = remember(run, ch, &state, err)) < 0)
+        return rc;
     if (!thermal->touched)
-        *thermal = (struct thermal){ .touched = true, .was_on = state.on, .found_c = state.set_c };
-    thermal->switches |= state.on;
+        thermal->found = (struct run_chamber){ .known = true, .was_on = state.on, .set_c = state.set_c };
+    thermal->touched = true;
+    thermal->switches = state.on;
     thermal->set_c = NAN;
     if (state.settled != CHAMBER_DOES_NOT_SAY) {
         rc = chamber_setup(client, ch, NAN, axis->window_k, axis->soak_s, err);
@@ -146,9 +169,28 @@ int thermal_apply(struct run *run, const struct campaign_axis *axis, double cels
     rc = begin(run, ch, axis, celsius, err);
     if (rc == 0)
         rc = soak(run, ch, axis, celsius, err);
-    if (rc == 0)
+    if (rc == 0) {
         run->thermal.set_c = celsius;
+        run->thermal.axis = axis;
+    }
     return rc;
+}
+
+void thermal_take_over(struct run *run)
+{
+    const struct run_chamber *found = &run->context->history->chamber;
+
+    if (run->has_bench && found->known)
+        run->thermal = (struct thermal){ .touched = true, .switches = true, .found = *found, .set_c = NAN };
+}
+
+int thermal_again(struct run *run, struct error *err)
+{
+    const struct thermal *thermal = &run->thermal;
+
+    if (thermal->axis == NULL || isnan(thermal->set_c))
+        return 0;
+    return thermal_apply(run, thermal->axis, thermal->set_c, err);
 }
 
 int thermal_leave(struct run *run, struct error *err)
@@ -158,9 +200,9 @@ int thermal_leave(struct run *run, struct error *err)
     if (!thermal->touched)
         return 0;
     const struct bench_channel *ch = thermal_channel(run->context->bench_file);
-    int rc = chamber_set(run->context->client, ch, thermal->found_c, err);
-    if (thermal->switches && !thermal->was_on && rc == 0)
+    int rc = chamber_set(run->context->client, ch, thermal->found.set_c, err);
+    if (thermal->switches && !thermal->found.was_on && rc == 0)
         rc = chamber_switch(run->context->client, ch, false, err);
     run->thermal.touched = false;
-    return rc;
+    return rc == ERR_UNSUPPORTED ? 0 : rc; /* of an earlier life's nobody knew whether it can be switched */
 }
