@@ -57,12 +57,13 @@ static int tell_none(struct run *run, const struct run_point *point, const char 
 }
 
 int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int64_t t1_ns, int64_t n,
-                    struct error *err)
+                    double u_each_s, struct error *err)
 {
     struct sampler_window window;
     double each_s = (double)(t1_ns - t0_ns) / NS_PER_S / (double)n;
+    double u_s = hypot(U_TIME_SHARE * each_s, u_each_s);
 
-    int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, U_TIME_SHARE * each_s, err);
+    int rc = runner_quantity(run, point, QUANTITY_TIME, each_s, u_s, err);
     if (rc < 0 || run->sampler == NULL)
         return rc;
     if (!sampler_window(run->sampler, t0_ns, t1_ns, &window))
@@ -71,7 +72,8 @@ int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int
     if (rc < 0)
         return rc;
 
-    double energy_j = window.total_w * each_s, u_energy_j = window.u_total_w * each_s;
+    double energy_j = window.total_w * each_s;
+    double u_energy_j = hypot(window.u_total_w * each_s, window.total_w * u_s);
     rc = runner_quantity(run, point, QUANTITY_ENERGY, energy_j, u_energy_j, err);
     if (rc == 0)
         rc = runner_quantity(run, point, QUANTITY_EFFICIENCY, operations(run) / energy_j,
@@ -80,8 +82,10 @@ int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int
         return rc;
     rc = runner_quantity(run, point, QUANTITY_POWER_IDLE, run->idle_w, run->u_idle_w, err);
     if (rc == 0)
-        rc = runner_quantity(run, point, QUANTITY_ENERGY_NET, (window.total_w - run->idle_w) * each_s,
-                             hypot(window.u_total_w, run->u_idle_w) * each_s, err);
+        rc = runner_quantity(
+            run, point, QUANTITY_ENERGY_NET, (window.total_w - run->idle_w) * each_s,
+            hypot(hypot(window.u_total_w, run->u_idle_w) * each_s, (window.total_w - run->idle_w) * u_s),
+            err);
     return rc;
 }
 

@@ -15,9 +15,10 @@
 
 /* Idle power at the voltages in force: measured when they have moved since the last time. */
 int energy_idle(struct run *run, double window_s, struct error *err);
-/* Figures of an activity of n inferences between two times. */
+/* Figures of an activity of n inferences between two times. u_each_s: of the mean time of one, from the
+ * scatter of what they took; the clock's own comes on top. */
 int energy_activity(struct run *run, struct run_point *point, int64_t t0_ns, int64_t t1_ns, int64_t n,
-                    struct error *err);
+                    double u_each_s, struct error *err);
 /* Repeats one input inside the chip, often enough to fill window_s (at least `repeat` times). */
 int energy_compute(struct run *run, struct run_point *point, const uint8_t *input, double window_s,
                    int repeat, struct error *err);

@@ -152,20 +152,39 @@ static int record_batch(struct run *run, struct run_point *point, const struct d
     return rc == 0 ? run->sink->ack(run->sink->context, err) : rc;
 }
 
-/* How the time of a window passed: each_s of one sample in the fastest batch; and the slowest batch. */
+/* How the time of a window passed: each_s of one sample in the fastest batch; the slowest batch; and what the
+ * scatter of the batches' means (of one sample) needs. */
 struct pace {
     double each_s, slowest_s;
     int slowest_count;
+    int batches;
+    double sum_s, squares_s2; /* of the differences to the first batch: nothing cancels */
+    double first_s;
 };
 
 static void take_pace(struct pace *pace, double batch_s, int count)
 {
-    if (!(pace->each_s > 0.0) || batch_s / count < pace->each_s)
-        pace->each_s = batch_s / count;
-    if (pace->slowest_count == 0 || batch_s / count > pace->slowest_s / pace->slowest_count) {
+    double each_s = batch_s / count;
+
+    if (pace->batches == 0)
+        pace->first_s = each_s;
+    pace->batches++;
+    pace->sum_s += each_s - pace->first_s;
+    pace->squares_s2 += (each_s - pace->first_s) * (each_s - pace->first_s);
+    if (!(pace->each_s > 0.0) || each_s < pace->each_s)
+        pace->each_s = each_s;
+    if (pace->slowest_count == 0 || each_s > pace->slowest_s / pace->slowest_count) {
         pace->slowest_s = batch_s;
         pace->slowest_count = count;
     }
+}
+
+/* Standard uncertainty of the mean time of one sample. A single batch tells nothing of it. */
+static double pace_u_s(const struct pace *pace)
+{
+    double n = pace->batches;
+
+    return n < 2 ? 0.0 : sqrt(fmax(0.0, pace->squares_s2 - pace->sum_s * pace->sum_s / n) / (n - 1) / n);
 }
 
 static int infer_batch(struct run *run, struct backend *backend, const struct dataset *dataset, int first,
@@ -229,19 +248,21 @@ static int take_samples(struct run *run, struct run_point *point, struct score *
     return rc;
 }
 
-/* Goes on inferring, without recording, until there has been enough activity for a power figure. */
-static int fill_window(struct run *run, struct backend *backend, const struct dataset *dataset,
+/* Goes on inferring, without recording, until there has been enough activity for a power figure. In batches
+ * of the step's own: with others the time of one inference would depend on how much of the window was
+ * recorded, which is less where an interrupted point goes on. */
+static int fill_window(struct run *run, int batch, struct backend *backend, const struct dataset *dataset,
                        int64_t until_ns, struct pace *pace, int64_t *n, struct error *err)
 {
-    struct inference result[BATCH_DEFAULT];
+    struct inference result[BATCH_MAX];
 
-    for (int first = 0; runner_now(run) < until_ns; first += BATCH_DEFAULT) {
+    for (int first = 0; runner_now(run) < until_ns; first += batch) {
         int rc = runner_go_on(run, err);
         if (rc == 0)
-            rc = infer_batch(run, backend, dataset, first, BATCH_DEFAULT, pace, result, err);
+            rc = infer_batch(run, backend, dataset, first, batch, pace, result, err);
         if (rc < 0)
             return rc;
-        *n += BATCH_DEFAULT;
+        *n += batch;
     }
     return 0;
 }
@@ -288,20 +309,20 @@ static int record_link(struct run *run, const struct run_point *point, const str
  * would be those of a chip that stood still. It is measured again; *t0_ns and *n are those of a window
  * without. */
 static int undisturbed_window(struct run *run, const struct step_accuracy *accuracy, struct backend *backend,
-                              const struct dataset *dataset, struct chip_link_stats before, struct pace pace,
+                              const struct dataset *dataset, struct chip_link_stats before, struct pace *pace,
                               int64_t *t0_ns, int64_t *n, struct error *err)
 {
     for (int i = 0; i < WINDOW_TRIES; i++) {
         int64_t until_ns = *t0_ns + (int64_t)(accuracy->energy_window_s * NS_PER_S);
-        int rc = fill_window(run, backend, dataset, until_ns, &pace, n, err);
+        int rc = fill_window(run, accuracy->batch, backend, dataset, until_ns, pace, n, err);
         struct chip_link_stats now = chip_link_stats(run->chip);
         bool asked_again = now.retries != before.retries || now.reruns != before.reruns;
         double window_s = (double)(runner_now(run) - *t0_ns) / NS_PER_S;
-        bool waited = pace.slowest_s - pace.slowest_count * pace.each_s > WAIT_SHARE * window_s;
+        bool waited = pace->slowest_s - pace->slowest_count * pace->each_s > WAIT_SHARE * window_s;
         if (rc < 0 || (!asked_again && !waited))
             return rc;
         before = now;
-        pace = (struct pace){ 0 };
+        *pace = (struct pace){ 0 };
         *t0_ns = runner_now(run);
         *n = 0;
     }
@@ -311,13 +332,13 @@ static int undisturbed_window(struct run *run, const struct step_accuracy *accur
 
 static int measure_energy(struct run *run, struct run_point *point, struct backend *backend,
                           const struct dataset *dataset, const struct chip_link_stats *before,
-                          const struct pace *pace, int64_t t0_ns, int64_t n, struct error *err)
+                          struct pace *pace, int64_t t0_ns, int64_t n, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
 
-    int rc = undisturbed_window(run, accuracy, backend, dataset, *before, *pace, &t0_ns, &n, err);
+    int rc = undisturbed_window(run, accuracy, backend, dataset, *before, pace, &t0_ns, &n, err);
     if (rc == 0)
-        rc = energy_activity(run, point, t0_ns, runner_now(run), n, err);
+        rc = energy_activity(run, point, t0_ns, runner_now(run), n, pace_u_s(pace), err);
     if (rc == 0 && accuracy->compute_repeat > 0)
         rc = energy_compute(run, point, dataset_sample(dataset, 0), accuracy->energy_window_s,
                             accuracy->compute_repeat, err);

@@ -139,8 +139,11 @@ static void a_window_without_a_pass_is_told(void **state)
     judge_clear(&outcome.judged);
     struct run run = { .context = &context, .sink = &sink, .sampler = &rig.sampler };
     struct run_point point = { .outcome = &outcome, .step = 5, .attempt = 1 };
-    assert_int_equal(energy_activity(&run, &point, 0, 5 * MS, 10, &err), 0);
+    assert_int_equal(energy_activity(&run, &point, 0, 5 * MS, 10, 2e-6, &err), 0);
     assert_int_equal(rig.readings, 1); /* the time is known all the same */
+    assert_float_equal(outcome.judged.value[QUANTITY_TIME], 0.5e-3, 1e-12);
+    assert_float_equal(outcome.judged.uncertainty[QUANTITY_TIME], 2e-6,
+                       1e-9); /* the clock's is nothing beside it */
     assert_true(isnan(outcome.judged.value[QUANTITY_ENERGY]));
     assert_non_null(strstr(rig.event, "note: step 5"));
     assert_non_null(strstr(rig.event, "no pass over the rails"));
