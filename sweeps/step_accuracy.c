@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000, LINK_READINGS = 2 };
+enum { BATCH_DEFAULT = 100, BATCH_MAX = 1000, BATCH_PROBE = 10, LINK_READINGS = 2 };
 enum { WINDOW_TRIES = 4 }; /* for one without a disturbed link */
 #define WAIT_SHARE                                                                                           \
     0.1 /* of a window, lost by one batch: more is a wait for the link, not the chip's doing                 \
@@ -200,14 +200,32 @@ static int infer_batch(struct run *run, struct backend *backend, const struct da
     return rc;
 }
 
+/* So many of a batch as there is time for, at the slowest pace so far: a point whose time is up is cut
+ * between batches, and one of a thousand samples may take minutes. */
+static int fitting(const struct run *run, const struct pace *pace, int count)
+{
+    const struct budget *budget = &run->budget;
+
+    if (budget->end_ns == 0)
+        return count;
+    if (pace->slowest_count == 0)
+        return count < BATCH_PROBE ? count : BATCH_PROBE;
+    double left_s = (double)(budget->end_ns - runner_now(run)) / NS_PER_S - budget->reserve_s;
+    double each_s = pace->slowest_s / pace->slowest_count;
+    if (left_s >= count * each_s)
+        return count;
+    return (int)fmax(1.0, left_s / each_s);
+}
+
 static int infer_all(struct run *run, struct run_point *point, struct backend *backend,
                      const struct dataset *dataset, struct score *score, struct pace *pace, struct error *err)
 {
     const struct step_accuracy *accuracy = &point->what->u.accuracy;
     struct inference result[BATCH_MAX];
 
-    for (int first = score->n; first < accuracy->samples; first += accuracy->batch) {
-        int count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
+    for (int first = score->n, count; first < accuracy->samples; first += count) {
+        count = accuracy->samples - first < accuracy->batch ? accuracy->samples - first : accuracy->batch;
+        count = fitting(run, pace, count);
         int rc = runner_go_on(run, err);
         if (rc == 0)
             rc = infer_batch(run, backend, dataset, first, count, pace, result, err);

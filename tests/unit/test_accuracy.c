@@ -101,11 +101,34 @@ static void a_marginal_link_shows_in_the_point(void **state)
     clock_close(rig.context.clock);
 }
 
+/* What is left of the time bounds a batch, once it is known how long a sample takes. */
+static void a_batch_is_no_longer_than_the_time(void **state)
+{
+    const struct pace slow = { .each_s = 0.5, .slowest_s = 20.0, .slowest_count = 10 }, none = { 0 };
+    struct rig rig;
+
+    (void)state;
+    start(&rig);
+    assert_int_equal(fitting(&rig.run, &slow, 1000), 1000); /* as long as it takes */
+    rig.run.budget = (struct budget){ .end_ns = runner_now(&rig.run) + 3600 * NS_PER_S, .reserve_s = 2500.0 };
+    assert_int_equal(fitting(&rig.run, &none, 1000), BATCH_PROBE);
+    assert_int_equal(fitting(&rig.run, &none, 3), 3);
+    int fits = fitting(&rig.run, &slow, 1000); /* 1100 s, less what this test has taken */
+    assert_true(fits > 500 && fits <= 550);
+    assert_int_equal(fitting(&rig.run, &slow, 100), 100);
+    rig.run.budget.reserve_s = 3599.0;
+    assert_int_equal(fitting(&rig.run, &slow, 1000), 1);
+    assert_int_equal(fitting(&rig.run, &(struct pace){ .slowest_count = 10 }, 1000),
+                     1000); /* the reference */
+    clock_close(rig.context.clock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_right_is_not_certainty),
         cmocka_unit_test(a_marginal_link_shows_in_the_point),
+        cmocka_unit_test(a_batch_is_no_longer_than_the_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
