@@ -274,13 +274,14 @@ static int fill_window(struct run *run, int batch, struct backend *backend, cons
 {
     struct inference result[BATCH_MAX];
 
-    for (int first = 0; runner_now(run) < until_ns; first += batch) {
+    for (int first = 0, count; runner_now(run) < until_ns; first += count) {
+        count = pace->slowest_count > 0 ? fitting(run, pace, batch) : batch;
         int rc = runner_go_on(run, err);
         if (rc == 0)
-            rc = infer_batch(run, backend, dataset, first, batch, pace, result, err);
+            rc = infer_batch(run, backend, dataset, first, count, pace, result, err);
         if (rc < 0)
             return rc;
-        *n += batch;
+        *n += count;
     }
     return 0;
 }
