@@ -181,6 +181,21 @@ static int do_step(struct run *run, int index, struct error *err)
     return rc;
 }
 
+/* On the reference, what needs a chip is not done. */
+static bool can_do(const struct run *run, int step)
+{
+    return run->plan->cell[run->plan->step[step].first_cell].skip[0] == '\0';
+}
+
+static bool can_do_any(const struct run *run, const struct plan_rule *rule)
+{
+    for (int i = 0; i < rule->step_count; i++) {
+        if (can_do(run, rule->first_step + i))
+            return true;
+    }
+    return false;
+}
+
 static int execute(struct run *run, int index, struct error *err)
 {
     const struct plan_rule *rule = &run->plan->rule[index];
@@ -197,6 +212,8 @@ static int execute(struct run *run, int index, struct error *err)
     if (rc == 0)
         rc = go_to_base(run, err);
     for (int i = first; i < rule->step_count && rc == 0 && !runner_stopping(run); i++) {
+        if (!can_do(run, rule->first_step + i))
+            continue;
         run->progress.step_kind = campaign_step_kind_name(rule->rule->step[i].kind);
         run->progress.step_name = rule->rule->step[i].name;
         runner_progress(run, 0);
@@ -233,7 +250,7 @@ int rules_pass(struct run *run, struct error *err)
 
     for (int i = 0; i < run->plan->rule_count && rc == 0 && !runner_stopping(run) && !run->out_of_time; i++) {
         const struct plan_rule *rule = &run->plan->rule[i];
-        if (!is_due(run, i) || !has_attempts_left(run, rule))
+        if (!is_due(run, i) || !has_attempts_left(run, rule) || !can_do_any(run, rule))
             continue;
         done = 1;
         if (budget_fits(&run->budget, runner_now(run), rule->duration_s)) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "sweeps/rules.h"
+#include "sweeps/runner.h"
 
 #define S INT64_C(1000000000)
 
@@ -94,6 +95,45 @@ static void in_advance(void **state)
     free(plan);
 }
 
+static int count_event(void *context, const struct record_event *event, struct error *err)
+{
+    int *events = context;
+
+    (void)event;
+    (*events)++;
+    return error_set(err, ERR_IO, "no further");
+}
+
+/* A rule that is due and needs a chip, in a run without one, is not even begun. */
+static void on_the_reference(void **state)
+{
+    struct campaign_rule rule = { .every_s = 1.0, .step_count = 1, .step = { { .kind = STEP_CALIBRATE } } };
+    struct plan_cell cell = { .skip = "needs a chip" };
+    struct plan *plan = calloc(1, sizeof *plan);
+    struct run_outcome outcome = { 0 };
+    int events = 0;
+    struct record_sink sink = { .context = &events, .event = count_event };
+    struct run_context context = { .sink = &sink };
+    struct run run = { .context = &context, .plan = plan, .sink = &sink, .outcome = &outcome };
+    struct error err = { 0 };
+
+    (void)state;
+    assert_non_null(plan);
+    assert_int_equal(clock_open(NULL, &context.clock, &err), 0);
+    plan->cell = &cell;
+    plan->rule_count = 1;
+    plan->rule[0] = (struct plan_rule){ .rule = &rule, .step_count = 1 };
+    plan->step[0] = (struct plan_step){ .step = &rule.step[0], .cell_count = 1 };
+    run.rule[0] = (struct run_rule){ .last_ns = runner_now(&run) - 2 * S, .unfinished = -1 };
+    assert_int_equal(rules_pass(&run, &err), 0);
+    assert_int_equal(events, 0);
+    cell.skip[0] = '\0';
+    assert_int_equal(rules_pass(&run, &err), ERR_IO); /* it was due */
+    assert_int_equal(events, 1);
+    clock_close(context.clock);
+    free(plan);
+}
+
 static void mistakes(void **state)
 {
     static const struct {
@@ -152,9 +192,8 @@ static void mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(due),
-        cmocka_unit_test(unfinished),
-        cmocka_unit_test(in_advance),
+        cmocka_unit_test(due),        cmocka_unit_test(unfinished),
+        cmocka_unit_test(in_advance), cmocka_unit_test(on_the_reference),
         cmocka_unit_test(mistakes),
     };
 
