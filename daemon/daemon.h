@@ -41,6 +41,7 @@ struct daemon {
     struct watchdog *watchdog; /* NULL: no service manager watches */
     struct keeper_heartbeat *keeper;
     int keeper_pid; /* that this daemon has started; 0: it was there before */
+    int signal_fd;  /* signals that ask for something; never waits */
     struct bench *bench;
     struct sched *sched;
     struct audit *audit;

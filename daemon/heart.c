@@ -5,8 +5,11 @@
  */
 #include "daemon/heart.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "instruments/keeper_client.h"
@@ -43,12 +46,32 @@ int heart_beat(struct daemon *daemon, struct error *err)
     return code;
 }
 
+unsigned heart_signal(struct daemon *daemon)
+{
+    struct signalfd_siginfo info;
+    struct error err = { .code = 0 };
+
+    if (read(daemon->signal_fd, &info, sizeof info) != sizeof info)
+        return 0;
+    if (info.ssi_signo != SIGUSR1)
+        return info.ssi_signo;
+    int code = sched_estop(daemon->sched, "signal USR1", &err);
+    struct command_audit entry = {
+        .user = "signal", .role = "admin", .action = "SIGUSR1", .status = code == 0 ? 202 : 500, .subject = ""
+    };
+    if (code != 0)
+        log_error("e-stop", &err);
+    audit_post(daemon->audit, &entry);
+    return 0;
+}
+
 void heart_halt(struct daemon *daemon)
 {
     int64_t end_ns = clock_host_now() + HALT_S * NS_PER_S;
     struct error ignored;
 
     while (!sched_halt(daemon->sched, KEEPER_BEAT_MS)) {
+        (void)heart_signal(daemon); /* an e-stop is obeyed here, too; to end it has been told */
         /* After that the keeper is left to think that we hang, and to switch off. */
         if (clock_host_now() < end_ns)
             (void)heart_beat(daemon, &ignored);

@@ -5,12 +5,15 @@
 #include "daemon/keeper_process.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/base/json.h"
 #include "daemon/base/log.h"
 #include "daemon/keeper/supervise.h"
 #include "daemon/spawn.h"
@@ -81,16 +84,34 @@ int keeper_process_init(struct daemon *d, struct error *err)
     return start(d, err);
 }
 
+/* A simulated world ends with us, and so does its keeper: also one that is latched, which would stay. */
+static void end_with_world(const struct daemon *d)
+{
+    cJSON *status = NULL;
+    char *text = NULL;
+
+    if (keeper_client_status(d->keeper_path, &text, NULL) == 0 &&
+        json_parse(text, strlen(text), &status, NULL) == 0) {
+        const cJSON *pid = cJSON_GetObjectItemCaseSensitive(status, "pid");
+        if (cJSON_IsNumber(pid) && pid->valueint > 1)
+            kill(pid->valueint, SIGTERM);
+        cJSON_Delete(status);
+    }
+    free(text);
+}
+
 /* The keeper that this daemon has started ends when it has nothing to do; its world must not go before it. */
 void keeper_process_fini(struct daemon *d)
 {
     int fd = d->keeper_pid > 0 ? (int)syscall(SYS_pidfd_open, d->keeper_pid, 0) : -1;
 
+    if (d->keeper != NULL && d->options.simulate)
+        end_with_world(d);
     keeper_client_heartbeat_close(d->keeper);
     if (fd < 0)
         return;
     struct pollfd pfd = { .fd = fd, .events = POLLIN };
     if (poll(&pfd, 1, END_MS) == 0)
-        log_notice("the keeper stays: it still has outputs to look after, or another client");
+        log_notice("the keeper stays: it is latched, still has outputs to look after, or another client");
     close(fd);
 }

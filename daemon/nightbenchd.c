@@ -21,6 +21,7 @@
 #include "daemon/base/notify.h"
 #include "daemon/daemon.h"
 #include "daemon/files.h"
+#include "daemon/health.h"
 #include "daemon/heart.h"
 #include "daemon/keeper_process.h"
 #include "daemon/latch.h"
@@ -248,6 +249,19 @@ static int estop(void *context, const char *who, struct error *err)
     return code;
 }
 
+/* A keeper that does not answer lets nothing be switched on either, and says so itself. */
+static bool latched(void *context, char *out, size_t size)
+{
+    struct daemon *d = context;
+    struct health health = { .ports = NULL };
+
+    if (health_read(NULL, d->keeper_path, &health, NULL) != 0)
+        return false;
+    snprintf(out, size, "%s", health.reason);
+    health_free(&health);
+    return health.latched;
+}
+
 static int sched_init(struct daemon *d, struct error *err)
 {
     struct sched_setup setup = {
@@ -260,7 +274,8 @@ static int sched_init(struct daemon *d, struct error *err)
         .bench_path = d->options.bench_path,
         .db_path = d->options.db_path,
         .estop = d->bench_file != NULL ? estop : NULL,
-        .estop_context = d,
+        .latched = d->bench_file != NULL ? latched : NULL,
+        .keeper_context = d,
     };
 
     return sched_open(&setup, &d->sched, err);
@@ -421,10 +436,9 @@ static void modules_fini(struct daemon *daemon, int up)
 }
 
 /* Until a signal asks to end. The heartbeat says that this loop runs; the keeper acts when it stops. */
-static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
+static int serve(struct daemon *daemon, struct error *ret_err)
 {
-    struct signalfd_siginfo info;
-    struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
+    struct pollfd pfd = { .fd = daemon->signal_fd, .events = POLLIN };
     struct error err = { .code = 0 };
 
     heart_rise();
@@ -443,21 +457,10 @@ static int serve(struct daemon *daemon, int signal_fd, struct error *ret_err)
         watchdog_turn(daemon->watchdog);
         if (ready <= 0)
             continue;
-        if (read(signal_fd, &info, sizeof info) != sizeof info)
+        unsigned number = heart_signal(daemon);
+        if (number == 0)
             continue;
-        if (info.ssi_signo == SIGUSR1) {
-            int code = sched_estop(daemon->sched, "signal USR1", &err);
-            struct command_audit entry = { .user = "signal",
-                                           .role = "admin",
-                                           .action = "SIGUSR1",
-                                           .status = code == 0 ? 202 : 500,
-                                           .subject = "" };
-            if (code != 0)
-                log_error("e-stop", &err);
-            audit_post(daemon->audit, &entry);
-            continue;
-        }
-        log_notice("signal %u: powering down and ending", info.ssi_signo);
+        log_notice("signal %u: powering down and ending", number);
         return 0;
     }
 }
@@ -474,7 +477,7 @@ static int block_signals(struct error *err)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd >= 0 ? fd : error_set_errno(err, errno, "cannot watch signals");
 }
 
@@ -505,17 +508,17 @@ static int run(const struct daemon_options *options, struct error *err)
     if (daemon == NULL)
         return error_set(err, ERR_MEMORY, "no memory to start");
     daemon->options = *options;
-    int signal_fd = block_signals(err);
-    int code = signal_fd < 0 ? signal_fd : modules_init(daemon, &up, err);
+    daemon->signal_fd = block_signals(err);
+    int code = daemon->signal_fd < 0 ? daemon->signal_fd : modules_init(daemon, &up, err);
     if (code == 0)
         code = announce(daemon, err);
     if (code == 0) {
-        code = serve(daemon, signal_fd, err);
+        code = serve(daemon, err);
         notify_send("STOPPING=1");
     }
     modules_fini(daemon, up);
-    if (signal_fd >= 0)
-        close(signal_fd);
+    if (daemon->signal_fd >= 0)
+        close(daemon->signal_fd);
     free(daemon);
     return code;
 }

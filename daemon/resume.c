@@ -207,16 +207,43 @@ void resume_item(const struct resume *resume, const struct job *job, struct queu
     *ret_item = item;
 }
 
-int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], struct error *err)
+void resume_words(const struct resume_run *run, int *ret_command, int *ret_pause)
+{
+    static const struct {
+        const char *state, *reason; /* reason "": any */
+        int command, pause;
+    } words[] = { { "stopping", RUN_WORD_ABORT, RUN_ABORT, RUN_PAUSE_GO },
+                  { "stopping", RUN_WORD_ESTOP, RUN_ESTOP, RUN_PAUSE_GO },
+                  { "stopping", "", RUN_STOP, RUN_PAUSE_GO },
+                  { "pausing", "", RUN_GO, RUN_PAUSE_DARK },
+                  { "paused", "", RUN_GO, RUN_PAUSE_DARK },
+                  { "held", "", RUN_GO, RUN_PAUSE_HELD } };
+
+    *ret_command = RUN_GO;
+    *ret_pause = RUN_PAUSE_GO;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(run->state, words[i].state) != 0 ||
+            (words[i].reason[0] != '\0' && strcmp(run->reason, words[i].reason) != 0))
+            continue;
+        *ret_command = words[i].command;
+        *ret_pause = words[i].pause;
+        return;
+    }
+}
+
+int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], bool *ret_waited, struct error *err)
 {
     struct query *query = NULL;
     struct resume_run run;
+    int command, pause;
 
     int rc = query_open(db_path, &query, err);
     if (rc == 0)
         rc = resume_find(query, &run, err);
     if (rc == 0) {
         memcpy(ret_ulid, run.ulid, ULID_TEXT);
+        resume_words(&run, &command, &pause);
+        *ret_waited = pause != RUN_PAUSE_GO;
         resume_run_free(&run);
     }
     query_close(query);

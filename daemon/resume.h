@@ -15,6 +15,10 @@
  * kills the daemon, and each time costs the chip a power cycle. */
 enum { RESUME_FRUITLESS_MAX = 5 };
 
+/* Reasons of the state 'stopping': how a run is to end that was not stopped after its point. */
+#define RUN_WORD_ABORT "abort"
+#define RUN_WORD_ESTOP "estop"
+
 struct resume {
     struct query *query;
     struct resume_run run;
@@ -33,8 +37,12 @@ int resume_job(const struct resume *resume, const struct job_request *bench, str
                struct error *err);
 /* What the queue would say of it. */
 void resume_item(const struct resume *resume, const struct job *job, struct queue_item *ret_item);
-/* ULID of the newest run when it was interrupted; else ERR_NOT_FOUND. */
-int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], struct error *err);
+/* ULID of the newest run when it was interrupted, and whether it waited for a person then; else
+ * ERR_NOT_FOUND. */
+int resume_pending(const char *db_path, char ret_ulid[ULID_TEXT], bool *ret_waited, struct error *err);
+/* The words that the run had been given when its daemon ended: RUN_GO, or how it was to end; RUN_PAUSE_GO, or
+ * how it waited or was to wait (with the outputs off: the keeper has seen to that). */
+void resume_words(const struct resume_run *run, int *ret_command, int *ret_pause);
 void resume_close(struct resume *resume);
 
 #endif

@@ -321,11 +321,11 @@ static int command_run(struct sched *sched, int command, const char *state, stru
         /* An abort is never weakened to a stop. */
         if (atomic_load(&sched->command) < command)
             atomic_store(&sched->command, command);
-        if (command >= RUN_ABORT) /* also of a runner that waits for room on the disk */
+        if (command >= RUN_HALT) /* also of a runner that waits for room on the disk */
             recorder_refuse_waits(sched->setup.recorder, true);
         /* What is going down already is not cut: the outputs' read back would be lost. */
         down = strcmp(sched->snapshot.state, "powering_down") == 0;
-        if (command >= RUN_ABORT && sched->client != NULL && !down)
+        if (command >= RUN_HALT && sched->client != NULL && !down)
             bench_client_cancel(sched->client, true);
         /* Under the same lock: a word that comes as the run ends must not write over how it ended. */
         if (!down)
@@ -382,15 +382,20 @@ void sched_close(struct sched *sched)
     free(sched);
 }
 
-int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
+int sched_go_on(struct sched *sched, bool told, char ret_ulid[ULID_TEXT], struct error *err)
 {
     const struct job_request bench = { .bench_file = sched->setup.bench_file,
                                        .profile = sched->setup.profile,
                                        .bench_path = sched->setup.bench_path };
     struct resume *resume = NULL;
     struct job job = { .plan = NULL };
+    int command = RUN_GO, pause = RUN_PAUSE_GO;
 
     int code = resume_open(sched->setup.db_path, &resume, err);
+    if (code == 0 && told)
+        resume_words(&resume->run, &command, &pause);
+    if (code == 0 && command == RUN_GO && pause == RUN_PAUSE_GO)
+        code = sched_check_latch(sched, err);
     if (code == 0)
         code = resume_job(resume, &bench, &job, err);
     if (code == 0 && job.backend != CAMPAIGN_REFERENCE && sched->setup.bench == NULL)
@@ -406,6 +411,8 @@ int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], stru
         memcpy(ret_ulid, run.item.ulid, ULID_TEXT);
         sched->stays[0] = '\0';
         sched_hand_over(sched, &run, "starting");
+        atomic_store(&sched->command, command);
+        atomic_store(&sched->pause, pause);
     }
     pthread_mutex_unlock(&sched->lock);
     if (code != 0) {
@@ -442,8 +449,10 @@ int sched_pause(struct sched *sched, bool dark, struct error *err)
 
 int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err)
 {
-    int code = 0;
+    int code = sched_busy(sched) ? sched_check_latch(sched, err) : 0;
 
+    if (code != 0) /* it would come up against it, and end */
+        return code;
     pthread_mutex_lock(&sched->lock);
     bool busy = sched->busy;
     if (busy) {
@@ -454,7 +463,7 @@ int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *er
     pthread_mutex_unlock(&sched->lock);
     if (busy && code == 0) /* before it had come to the pause */
         recorder_hint_state(sched->setup.recorder, "pausing", "running", "");
-    return busy ? code : sched_resume_interrupted(sched, ret_ulid, err);
+    return busy ? code : sched_go_on(sched, false, ret_ulid, err);
 }
 
 int sched_stop(struct sched *sched, struct error *err)
@@ -465,15 +474,17 @@ int sched_stop(struct sched *sched, struct error *err)
 
 int sched_abort(struct sched *sched, struct error *err)
 {
+    recorder_hint_state(sched->setup.recorder, NULL, "stopping", RUN_WORD_ABORT);
     return command_run(sched, RUN_ABORT, "aborting", err);
 }
 
 int sched_estop(struct sched *sched, const char *who, struct error *err)
 {
-    int code = sched->setup.estop != NULL ? sched->setup.estop(sched->setup.estop_context, who, err)
+    int code = sched->setup.estop != NULL ? sched->setup.estop(sched->setup.keeper_context, who, err)
                                           : error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
 
-    /* The outputs are off (or the keeper said why not); now the run has to end too. */
+    /* The outputs are off (or the keeper said why not); now the run has to end too, also after our death. */
+    recorder_hint_state(sched->setup.recorder, NULL, "stopping", RUN_WORD_ESTOP);
     (void)command_run(sched, RUN_ESTOP, "aborting", NULL);
     if (code != ERR_UNSUPPORTED)
         tell_trip(sched, "", who);

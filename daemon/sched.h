@@ -28,7 +28,10 @@ struct sched_setup {
     const char *bench_path; /* as the daemon was given it: a campaign must name the same bench */
     /* Outputs off first, by the keeper, whatever the runner does. */
     int (*estop)(void *context, const char *who, struct error *err);
-    void *estop_context;
+    /* Whether nothing may be switched on, and why; NULL: nobody keeps anything off. May wait for the keeper.
+     */
+    bool (*latched)(void *context, char *out, size_t size);
+    void *keeper_context; /* of both */
 };
 
 /* The setup's pointers are borrowed until close. */
@@ -42,7 +45,8 @@ bool sched_halt(struct sched *sched, int wait_ms);
 void sched_close(struct sched *sched);
 
 /* Goes on with what a dead daemon left behind, as `policy` (--resume) says; then, and from now on, begins
- * what waits in the queue. That something cannot be gone on with is said, and is no reason not to serve. */
+ * what waits in the queue. A run that waited for a person waits again, one that was to end ends. That
+ * something cannot be gone on with is said, and is no reason not to serve. */
 void sched_begin(struct sched *sched, const char *policy);
 /* The queue has changed: the runner looks into it. Returns when it has, and a run that was ready is under way
  * (or there is one, or nothing may be begun). Any thread that may wait for the store. */
@@ -66,12 +70,10 @@ struct sched_queue {
 void sched_queue(struct sched *sched, struct sched_queue *ret);
 
 int sched_stop(struct sched *sched, struct error *err);
-/* Continues the newest run of the store, which a dead daemon left interrupted. ERR_NOT_FOUND: there is none.
- */
-int sched_resume_interrupted(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err);
 /* Between points; dark: with the outputs off meanwhile. */
 int sched_pause(struct sched *sched, bool dark, struct error *err);
-/* Goes on with a run that is paused or held, else with an interrupted one. */
+/* Goes on with a run that is paused or held, else with the newest run of the store, if a dead daemon left it
+ * interrupted; ERR_NOT_FOUND: there is none. Not while something is latched. */
 int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *err);
 int sched_abort(struct sched *sched, struct error *err);
 int sched_estop(struct sched *sched, const char *who, struct error *err);

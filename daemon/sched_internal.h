@@ -37,6 +37,7 @@ struct sched {
     int64_t look_ns;             /* wall time of the next look that nobody has to ask for; 0: none */
     int waiting;                 /* as of the last look */
     char held[QUEUE_WORDS_MAX];  /* why the store says that nothing is begun */
+    char latch[QUEUE_WORDS_MAX]; /* why the keeper would let nothing be switched on, while something waits */
     char stays[QUEUE_WORDS_MAX]; /* why this daemon does */
     struct sched_run run;        /* owned by the runner while busy */
     struct bench_client *client; /* of the run under way, for cancel */
@@ -57,5 +58,10 @@ void sched_queue_known(const struct sched *sched, struct sched_queue *ret);
 void sched_hand_over(struct sched *sched, const struct sched_run *run, const char *state);
 /* ERR_CONFLICT while there is a run, or the bench is borrowed. */
 int sched_check_free(const struct sched *sched, struct error *err);
+/* Without the lock: ERR_CONFLICT while the keeper would let nothing be switched on. */
+int sched_check_latch(const struct sched *sched, struct error *err);
+/* Without the lock: goes on with the interrupted run. `told`: with what it had been told before its daemon
+ * ended; else a person wants it to go on. */
+int sched_go_on(struct sched *sched, bool told, char ret_ulid[ULID_TEXT], struct error *err);
 
 #endif

@@ -52,7 +52,9 @@ void sched_pick(struct sched *sched)
 
     sched->picking = true;
     pthread_mutex_unlock(&sched->lock);
-    int code = queue_take(sched->setup.recorder, now_ns, &taken, &err);
+    struct error latch = { .code = 0 };
+    bool latched = sched_check_latch(sched, &latch) != 0;
+    int code = queue_take(sched->setup.recorder, now_ns, !latched, &taken, &err);
     pthread_mutex_lock(&sched->lock);
     sched->picking = false;
     sched->looked = wanted;
@@ -64,6 +66,10 @@ void sched_pick(struct sched *sched)
         sched->look_ns = taken.look_ns;
         sched->waiting = taken.waiting;
         snprintf(sched->held, sizeof sched->held, "%s", taken.reason);
+        latched = latched && taken.waiting > 0; /* it may be cleared past this daemon: look again */
+        snprintf(sched->latch, sizeof sched->latch, "%s", latched ? latch.message : "");
+        if (latched)
+            sched->look_ns = now_ns + LOOK_AGAIN_S * NS_PER_S;
     }
     sched->look_failed = code != 0;
     if (taken.taken && sched->quit) { /* the next daemon finds it where it was */
@@ -111,12 +117,24 @@ int sched_check_free(const struct sched *sched, struct error *err)
                      sched->run.item.ulid);
 }
 
+int sched_check_latch(const struct sched *sched, struct error *err)
+{
+    char why[QUEUE_WORDS_MAX];
+
+    if (sched->setup.latched == NULL || !sched->setup.latched(sched->setup.keeper_context, why, sizeof why))
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+                     "latched (%.300s): nothing can be switched on until 'nightbench clear REASON'", why);
+}
+
 int sched_promise(struct sched *sched, struct error *err)
 {
+    int latched = sched_check_latch(sched, err);
+
     pthread_mutex_lock(&sched->lock);
     while (sched->picking)
         pthread_cond_wait(&sched->wake, &sched->lock);
-    int code = sched_check_free(sched, err);
+    int code = latched != 0 ? latched : sched_check_free(sched, err);
     if (code == 0 && sched->promised)
         code = error_set(err, ERR_CONFLICT, "another run is being started just now");
     else if (code == 0 && sched->stays[0] != '\0')
@@ -154,7 +172,10 @@ void sched_queue_known(const struct sched *sched, struct sched_queue *ret)
     *ret = (struct sched_queue){ .waiting = sched->waiting, .busy = sched->busy };
     if (sched->busy && isfinite(sched->snapshot.eta_s))
         ret->eta_s = sched->snapshot.eta_s;
-    snprintf(ret->reason, sizeof ret->reason, "%s", sched->stays[0] != '\0' ? sched->stays : sched->held);
+    snprintf(ret->reason, sizeof ret->reason, "%s",
+             sched->stays[0] != '\0'  ? sched->stays
+             : sched->held[0] != '\0' ? sched->held
+                                      : sched->latch);
 }
 
 void sched_queue(struct sched *sched, struct sched_queue *ret)
@@ -164,12 +185,16 @@ void sched_queue(struct sched *sched, struct sched_queue *ret)
     pthread_mutex_unlock(&sched->lock);
 }
 
-/* Newest run interrupted, and somebody wants to decide about it first. */
-static void wait_for_person(struct sched *sched)
+/* Newest run interrupted, and somebody has to decide about it first: he wants to, or the run waited for him
+ * anyway, or the keeper lets nothing be switched on. */
+static void wait_for_person(struct sched *sched, bool asked)
 {
     char ulid[ULID_TEXT];
+    bool waited = false;
 
-    if (resume_pending(sched->setup.db_path, ulid, NULL) != 0)
+    if (resume_pending(sched->setup.db_path, ulid, &waited, NULL) != 0)
+        return;
+    if (!asked && !waited && sched_check_latch(sched, NULL) == 0)
         return;
     pthread_mutex_lock(&sched->lock);
     snprintf(
@@ -197,16 +222,16 @@ void sched_begin(struct sched *sched, const char *policy)
 {
     struct error why = { .code = 0 };
     char ulid[ULID_TEXT];
+    int code = ERR_NOT_FOUND;
 
-    if (strcmp(policy, "auto") == 0) {
-        int code = sched_resume_interrupted(sched, ulid, &why);
-        if (code == 0)
-            log_notice("going on with run %s, which was interrupted", ulid);
-        else if (code != ERR_NOT_FOUND)
-            record_not_resumed(sched, &why);
-    } else if (strcmp(policy, "ask") == 0) {
-        wait_for_person(sched);
-    }
+    if (strcmp(policy, "auto") == 0)
+        code = sched_go_on(sched, true, ulid, &why);
+    if (code == 0)
+        log_notice("going on with run %s, which was interrupted", ulid);
+    else if (code != ERR_NOT_FOUND)
+        record_not_resumed(sched, &why);
+    if (code != 0)
+        wait_for_person(sched, strcmp(policy, "ask") == 0);
     pthread_mutex_lock(&sched->lock);
     sched->begun = true;
     pthread_mutex_unlock(&sched->lock);

@@ -11,6 +11,7 @@
 #include "daemon/base/clock.h"
 #include "db/recorder_internal.h"
 #include "db/sql.h"
+#include "db/writer_sql.h"
 
 #define ITEM_COLUMNS                                                                                         \
     "ulid, campaign, backend, operator, tags, notes, seed, priority, place, added_ns, not_before_ns, "       \
@@ -143,6 +144,7 @@ int queue_add(struct recorder *recorder, const struct queue_addition *addition, 
 
 struct taking {
     int64_t now_ns;
+    bool may_begin;
     struct queue_taken result;
     struct queue_item list[QUEUE_MAX];
 };
@@ -205,7 +207,7 @@ static int take(struct sqlite3 *db, void *argument, struct error *err)
     int code = read_hold(db, &held, result->reason, sizeof result->reason, &since_ns, err);
     if (code == 0)
         code = list_items(db, taking->list, &result->waiting, err);
-    if (code != 0 || held)
+    if (code != 0 || held || !taking->may_begin)
         return code;
     int index = queue_order_next(taking->list, result->waiting, taking->now_ns, &result->look_ns);
     if (index < 0)
@@ -219,13 +221,15 @@ static int take(struct sqlite3 *db, void *argument, struct error *err)
     return code;
 }
 
-int queue_take(struct recorder *recorder, int64_t now_ns, struct queue_taken *ret_taken, struct error *err)
+int queue_take(struct recorder *recorder, int64_t now_ns, bool may_begin, struct queue_taken *ret_taken,
+               struct error *err)
 {
     struct taking *taking = calloc(1, sizeof *taking);
 
     if (taking == NULL)
         return error_set(err, ERR_MEMORY, "no memory to look into the queue");
     taking->now_ns = now_ns;
+    taking->may_begin = may_begin;
     int code = recorder_do(recorder, take, taking, err);
     if (code != 0 || !taking->result.taken) {
         free(taking->result.document);
@@ -355,7 +359,7 @@ static int hold(struct sqlite3 *db, void *argument, struct error *err)
     const struct holding *holding = argument;
 
     return run_once(db, err,
-                    "INSERT OR REPLACE INTO queue_hold(id, by_run, reason, wall_ns) VALUES(1, ?, ?, ?)",
+                    "INSERT INTO queue_hold(id, by_run, reason, wall_ns) VALUES(1, ?, ?, ?)" QUEUE_HOLD_AGAIN,
                     "itl", holding->by_run, holding->reason, clock_wall_now());
 }
 

@@ -38,8 +38,9 @@ struct queue_taken {
     int64_t look_ns;              /* when one will be ready (queue_order_next); 0: none waits for a time */
     char reason[QUEUE_WORDS_MAX]; /* why nothing is begun, or "" */
 };
-/* Takes the entry that is to begin now, if there is one. */
-int queue_take(struct recorder *recorder, int64_t now_ns, struct queue_taken *ret_taken, struct error *err);
+/* Takes the entry that is to begin now, if there is one, and something may begin at all. */
+int queue_take(struct recorder *recorder, int64_t now_ns, bool may_begin, struct queue_taken *ret_taken,
+               struct error *err);
 /* Gives back what was taken, and did not become a run: 1. 0: it did. */
 int queue_untake(struct recorder *recorder, const char *ulid, struct error *err);
 /* Replaces everything but ULID, place and time of adding. document NULL: it stays. */
@@ -47,7 +48,8 @@ int queue_replace(struct recorder *recorder, const struct queue_item *item, cons
                   struct error *err);
 int queue_move(struct recorder *recorder, const char *ulid, int to, struct error *err);
 int queue_remove(struct recorder *recorder, const char *ulid, struct error *err);
-/* Nothing is begun from now on. by_run: because of how a run has ended, which a person's clear() mends. */
+/* Nothing is begun from now on. by_run: because of how a run has ended, which a person's clear() mends; where
+ * a person holds it already, his hold stays, and both reasons are told. */
 int queue_hold(struct recorder *recorder, bool by_run, const char *reason, struct error *err);
 /* only_by_run: a hold by a person stays. */
 int queue_release(struct recorder *recorder, bool only_by_run, struct error *err);

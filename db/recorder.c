@@ -177,6 +177,7 @@ static int write_entries(struct recorder *r, struct recorder_call **calls, int *
 {
     int code, applied = 0;
 
+    r->hurry = false;
     pthread_mutex_unlock(&r->mutex);
     code = writer_begin(r->writer, err);
     pthread_mutex_lock(&r->mutex);
@@ -271,7 +272,7 @@ static void gather(struct recorder *r)
         until.tv_sec++;
         until.tv_nsec -= NS_PER_S;
     }
-    while (r->acks_waiting == 0 && r->rooms_waiting == 0 && !r->closing &&
+    while (r->acks_waiting == 0 && r->rooms_waiting == 0 && !r->hurry && !r->closing &&
            r->ring.used <= r->ring.capacity / 4 && r->ring.entries <= r->ring.entries_max / 4) {
         if (pthread_cond_timedwait(&r->work, &r->mutex, &until) == ETIMEDOUT)
             break;

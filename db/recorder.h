@@ -54,7 +54,7 @@ void recorder_refuse_waits(struct recorder *recorder, bool refuse);
 
 /* What somebody has asked of the run that is open ("pausing", "stopping"), before the runner gets there: a
  * state of the run when it may follow the present one, and that is `from` (NULL: any); else nothing. Any
- * thread; never waits. */
+ * thread; never waits, but it is written at once. */
 void recorder_hint_state(struct recorder *recorder, const char *from, const char *to, const char *why);
 
 /* Sets operator's notes and tags of any run (NULL: unchanged). Waits until that is on disk. */

@@ -88,6 +88,7 @@ struct recorder {
     struct ring ring;
     uint64_t put, durable; /* entries ever put; entries on disk */
     int acks_waiting, rooms_waiting;
+    bool hurry; /* no group shall gather: a word of a person is in the ring */
     bool idle, closing, run_open;
     int run_state;     /* enum run_state of the open run, as far as its producers have said */
     bool refuse_waits; /* nobody waits while `health` is PAUSED */

@@ -236,8 +236,11 @@ void recorder_hint_state(struct recorder *r, const char *from, const char *to, c
     pthread_mutex_lock(&r->mutex);
     if (r->run_open && r->failure.code == 0 && run_state_allowed(r->run_state, state) &&
         (from == NULL || r->run_state == run_state_from_name(from)) &&
-        try_put(r, KIND_RUN_STATE, &change, sizeof change, parts, 2))
+        try_put(r, KIND_RUN_STATE, &change, sizeof change, parts, 2)) {
         r->run_state = state;
+        r->hurry = true; /* it is to outlive us, and nobody waits for it */
+        pthread_cond_signal(&r->work);
+    }
     pthread_mutex_unlock(&r->mutex);
 }
 

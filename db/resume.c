@@ -65,6 +65,26 @@ static int take_run(struct sqlite3_stmt *stmt, struct resume_run *ret_run, struc
     return 0;
 }
 
+/* What it was told before its daemon ended; that it was resumed since says nothing about that. */
+static int take_state(struct query *query, struct resume_run *run, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    int code =
+        query_select(query, &stmt, err,
+                     "SELECT state, reason FROM run_state WHERE run_id = ? AND state NOT IN ('interrupted',"
+                     " 'resumed') ORDER BY id DESC LIMIT 1",
+                     "l", run->id);
+
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code == 1) {
+        snprintf(run->state, sizeof run->state, "%s", sql_col_text(stmt, 0));
+        snprintf(run->reason, sizeof run->reason, "%s", sql_col_text(stmt, 1));
+    }
+    sql_finish(stmt);
+    return code < 0 ? code : 0;
+}
+
 int resume_find(struct query *query, struct resume_run *ret_run, struct error *err)
 {
     struct sqlite3_stmt *stmt = NULL;
@@ -82,6 +102,11 @@ int resume_find(struct query *query, struct resume_run *ret_run, struct error *e
     else if (code >= 0)
         code = error_set(err, ERR_NOT_FOUND, "the newest run was not interrupted");
     sql_finish(stmt);
+    if (code != 0)
+        return code;
+    code = take_state(query, ret_run, err);
+    if (code != 0)
+        resume_run_free(ret_run);
     return code;
 }
 

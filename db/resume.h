@@ -8,6 +8,8 @@
 #include "daemon/base/record.h"
 #include "db/query.h"
 
+enum { RESUME_REASON_MAX = 32 };
+
 /* The run itself. Texts are malloc'ed: resume_run_free. */
 struct resume_run {
     int64_t id;
@@ -17,6 +19,7 @@ struct resume_run {
     uint64_t seed;
     double budget_s; /* that it had when it began; NaN: any */
     int64_t begin_time_ns, begin_wall_ns;
+    char state[16], reason[RESUME_REASON_MAX]; /* in which it was when its daemon ended */
 };
 
 /* One point that has an attempt; all are of its last one. */

@@ -24,7 +24,8 @@ static const struct {
     [RUN_STATE_HELD] = { "held", TO(RUNNING) | TO(STOPPING) | TO(STOPPED) | BAD_ENDS },
     [RUN_STATE_STOPPING] = { "stopping", TO(STOPPED) | TO(DONE) | BAD_ENDS },
     [RUN_STATE_INTERRUPTED] = { "interrupted", TO(RESUMED) | TO(ABORTED) },
-    [RUN_STATE_RESUMED] = { "resumed", TO(RUNNING) | TO(STOPPING) | TO(DONE) | TO(STOPPED) | BAD_ENDS },
+    [RUN_STATE_RESUMED] = { "resumed", TO(RUNNING) | TO(PAUSED) | TO(HELD) | TO(STOPPING) | TO(DONE) |
+                                           TO(STOPPED) | BAD_ENDS },
     [RUN_STATE_DONE] = { "done", 0 },
     [RUN_STATE_STOPPED] = { "stopped", 0 },
     [RUN_STATE_ABORTED] = { "aborted", 0 },

@@ -28,12 +28,12 @@ const char *const WRITER_SQL[STATEMENT_COUNT] = {
     [RUN_UNQUEUE] = "DELETE FROM queue WHERE ulid = ?",
     /* After such an end the bench is not known to be fit for the next run: somebody has to look first. */
     [RUN_HOLDS] =
-        "INSERT OR REPLACE INTO queue_hold(id, by_run, reason, wall_ns)"
+        "INSERT INTO queue_hold(id, by_run, reason, wall_ns)"
         " SELECT 1, 1, 'run ' || ulid || ' ended ' || ?1 || CASE WHEN ?2 = '' THEN '' ELSE ': ' || ?2 END, ?3"
         " FROM run WHERE id = ?4 AND (?1 IN ('tripped', 'estop') OR (?1 <> 'interrupted' AND EXISTS(SELECT 1 "
         "FROM"
         " run_state WHERE run_id = ?4 AND state = 'held' AND id > coalesce((SELECT max(id) FROM run_state"
-        " WHERE run_id = ?4 AND state = 'running'), 0))))",
+        " WHERE run_id = ?4 AND state = 'running'), 0))))" QUEUE_HOLD_AGAIN,
     [RUN_CONTINUE] = "UPDATE run SET state = 'resumed', code = 'ok', message = '', end_time_ns = NULL,"
                      " end_wall_ns = NULL, points = NULL WHERE id = ?",
     [RUN_END] = "WITH v AS MATERIALIZED (SELECT verdict, count(*) AS n, sum(attempts) AS a FROM verdict "

@@ -15,13 +15,24 @@ static int wanted(const struct run *run)
     return run->context->pause != NULL ? atomic_load(run->context->pause) : RUN_PAUSE_GO;
 }
 
+bool pause_wanted(const struct run *run)
+{
+    return wanted(run) != RUN_PAUSE_GO;
+}
+
+/* Who sees that it waits may rely on that it does so after a death of the daemon, too: the store first. */
 static int tell_state(struct run *run, const char *state, const char *why, struct error *err)
 {
     const struct record_sink *sink = run->sink;
 
+    int rc = sink->state != NULL ? sink->state(sink->context, state, why, err) : 0;
+    if (rc == 0)
+        rc = sink->ack(sink->context, err);
+    if (rc < 0)
+        return rc;
     run->progress.state = state;
     runner_progress(run, 0);
-    return sink->state != NULL ? sink->state(sink->context, state, why, err) : 0;
+    return 0;
 }
 
 /* In virtual time a person's minutes would be over in no time: each slice costs a little of the host's, so
@@ -87,12 +98,16 @@ static int wait_in(struct run *run, const char *state, const char *why, struct r
 int pause_here(struct run *run, struct error *err)
 {
     struct run_dark dark;
-    bool is_dark = wanted(run) >= RUN_PAUSE_DARK;
+    int word = wanted(run);
+    bool is_dark = word >= RUN_PAUSE_DARK;
+    const char *why = word == RUN_PAUSE_HELD ? "held when its daemon ended"
+                      : is_dark              ? "with the outputs off"
+                                             : "";
 
-    if (wanted(run) == RUN_PAUSE_GO || runner_stopping(run))
+    if (word == RUN_PAUSE_GO || runner_stopping(run))
         return 0;
     int rc = is_dark ? go_dark(run, &dark, err) : 0;
-    return rc == 0 ? wait_in(run, "paused", is_dark ? "with the outputs off" : "", &dark, is_dark, err) : rc;
+    return rc == 0 ? wait_in(run, word == RUN_PAUSE_HELD ? "held" : "paused", why, &dark, is_dark, err) : rc;
 }
 
 int pause_hold(struct run *run, const char *why, struct error *err)

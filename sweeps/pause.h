@@ -8,6 +8,8 @@
 
 #include "sweeps/runner.h"
 
+/* Somebody wants the run to wait, or it does. */
+bool pause_wanted(const struct run *run);
 /* Returns when nobody wants a pause (any more), or a stop or abort was asked for. */
 int pause_here(struct run *run, struct error *err);
 /* Holds: outputs down, until a person resumes; then everything is put back. `why` is recorded. */

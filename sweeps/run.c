@@ -379,7 +379,7 @@ static const char *state_of(const struct run *run, int code, const struct error 
     int command = run->context->command != NULL ? atomic_load(run->context->command) : RUN_GO;
 
     /* Cut without a word of ours: somebody has asked the keeper for the safe state. */
-    if (code == ERR_CANCELLED && command < RUN_ABORT)
+    if (code == ERR_CANCELLED && command < RUN_HALT)
         return "estop";
     /* The keeper's latch says so, whoever pulled it. */
     if (code == ERR_TRIPPED && err != NULL && strstr(err->message, "emergency stop") != NULL)
@@ -390,7 +390,7 @@ static const char *state_of(const struct run *run, int code, const struct error 
     if (code == ERR_TRIPPED || code == ERR_COMPLIANCE)
         return "tripped";
     /* What an abort has cut short is no failure: a call of the bench, or the wait for room on a full disk. */
-    bool cut = code == ERR_CANCELLED || (code == ERR_FULL && command >= RUN_ABORT);
+    bool cut = code == ERR_CANCELLED || (code == ERR_FULL && command >= RUN_HALT);
     if (code < 0 && !cut)
         return "failed";
     static const char *const ends[] = { [RUN_GO] = "done",

@@ -19,13 +19,13 @@ enum { RUN_ROW_MAX = 160, RUN_STATE_MAX = 24 };
 enum run_command {
     RUN_GO,
     RUN_STOP,
-    RUN_ABORT,
     RUN_HALT /* as ABORT, but the run is to be resumed later */,
+    RUN_ABORT,
     RUN_ESTOP
-};
+}; /* A later one outweighs an earlier one. */
 /* A second word: the runner looks at it between points. DARK: with the rails down, and up again afterwards.
  * The run itself writes HELD when its error policy wants a person; GO on it means that the person has looked.
- */
+ * A run that is continued may find DARK or HELD there from the begin. */
 enum run_pause { RUN_PAUSE_GO, RUN_PAUSE_LIT, RUN_PAUSE_DARK, RUN_PAUSE_HELD };
 
 /* Passed to the progress callback, in the runner's thread; borrowed for the call. */

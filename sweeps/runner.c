@@ -22,7 +22,7 @@ int64_t runner_now(const struct run *run)
 
 int runner_check(const struct run *run, struct error *err)
 {
-    if (run->context->command != NULL && atomic_load(run->context->command) >= RUN_ABORT)
+    if (run->context->command != NULL && atomic_load(run->context->command) >= RUN_HALT)
         return error_set(err, ERR_CANCELLED, "the run was aborted");
     return 0;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sweeps/pause.h"
+
 static struct run_outcome *outcome_of(struct run *run, const struct run_done *done)
 {
     if (done->step < 0 || done->step >= plan_all_steps(run->plan))
@@ -133,7 +135,9 @@ int takeover_begin(struct run *run, struct error *err)
     if (rc == 0)
         rc = runner_event(run, "resumed", history->details, err, "continues with %d of %d points recorded",
                           run->progress.points_done, run->plan->cell_count);
-    if (rc == 0 && run->sink->state != NULL)
+    /* One that waits for a person, or is to end, does not run in between: what it was told outlives another
+     * death. */
+    if (rc == 0 && run->sink->state != NULL && !pause_wanted(run) && !runner_stopping(run))
         rc = run->sink->state(run->sink->context, "running", "", err);
     return rc;
 }

@@ -295,6 +295,11 @@ int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *rea
 
 void keeper_latch(struct keeper *keeper, const char *reason)
 {
+    if (keeper->latched) { /* the cause stays what is told */
+        if (strcmp(keeper->latch_reason, reason) != 0)
+            log_notice("latched already, and now: %s", reason);
+        return;
+    }
     keeper->latched = true;
     snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", reason);
     publish(keeper);

@@ -293,10 +293,11 @@ static bool is_link(const struct server *server, const void *pointer)
     return false;
 }
 
-/* A client may come back at once: the end of one is not yet idleness. */
+/* A client may come back at once: the end of one is not yet idleness. A latch waits for a person, and would
+ * end with us. */
 static bool is_idle(struct server *server)
 {
-    if (!server->had_client || server->links || server->keeper->undo.count > 0)
+    if (!server->had_client || server->links || server->keeper->undo.count > 0 || server->keeper->latched)
         server->idle_ns = 0;
     else if (!server->idle_ns)
         server->idle_ns = clock_host_now();

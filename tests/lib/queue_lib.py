@@ -7,9 +7,10 @@ import datetime
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 
-from nb import SCALE, check, energised
+from nb import SCALE, check, energised, program
 
 CAMPAIGN = {"format": "nightbench-campaign", "version": 1, "name": "queued", "bench": "configs/benches/sim-adelia2.json",
             "seed": 1, "networks": {"vad": "configs/networks/adelia-vad-w9.json"},
@@ -43,8 +44,17 @@ def add(d, name, key=None, expect=(201,), **fields):
     return d.post("runs", body, expect=expect, **{"Idempotency-Key": key or os.urandom(8).hex()})
 
 
+def add_short(d, name):
+    return add(d, name, campaign=campaign(name, steps=[{"step": "wait", "seconds": 1}]))
+
+
 def names(d):
     return [entry["campaign"] for entry in d.get("queue")["entries"]]
+
+
+def held(d):
+    """Why the queue waits, or ""."""
+    return (d.get("queue")["held"] or {"reason": ""})["reason"]
 
 
 def runs(d):
@@ -74,3 +84,10 @@ def kill(d):
 
 def iso(seconds):
     return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def safe_program(d, *words):
+    p = subprocess.run([program("nightbench-safe"), *words, "--socket", os.path.join(d.dir, "keeper.sock")], capture_output=True,
+                       text=True, timeout=60)
+    check(p.returncode == 0, f"nightbench-safe {words}: {p.returncode} {p.stdout} {p.stderr}")
+    return p.stdout

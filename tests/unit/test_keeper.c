@@ -411,6 +411,22 @@ static void nobody_listens_elsewhere(void **state)
     assert_null(heartbeat);
 }
 
+/* What comes while it is latched follows from the cause, or is no news to who has to clear it. */
+static void the_first_cause_is_told(void **state)
+{
+    (void)state;
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+    assert_non_null(keeper);
+    keeper_latch(keeper, "interlock 'current'");
+    keeper_latch(keeper, "trip of psu1.2");
+    assert_true(keeper->latched);
+    assert_string_equal(keeper->latch_reason, "interlock 'current'");
+    keeper_unlatch(keeper);
+    keeper_latch(keeper, "trip of psu1.2");
+    assert_string_equal(keeper->latch_reason, "trip of psu1.2");
+    free(keeper);
+}
+
 int main(void)
 {
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_open, rig_close)
@@ -418,6 +434,7 @@ int main(void)
         cmocka_unit_test(barriers_come_from_the_highest),
         cmocka_unit_test(a_target_is_in_the_list_once),
         cmocka_unit_test(the_guard_s_rules),
+        cmocka_unit_test(the_first_cause_is_told),
         RIG(nothing_is_on_without_an_undo),
         RIG(readings_travel),
         RIG(a_stop_latches),

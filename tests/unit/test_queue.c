@@ -132,7 +132,7 @@ static char take(struct recorder *recorder, int64_t now_ns, struct queue_taken *
 {
     struct error err;
 
-    assert_ok(queue_take(recorder, now_ns, taken, &err));
+    assert_ok(queue_take(recorder, now_ns, true, taken, &err));
     free(taken->taken ? taken->document : NULL);
     assert_true(taken->taken == (taken->item.ulid[0] != '\0'));
     return taken->taken ? taken->item.ulid[25] : '-';
@@ -186,7 +186,7 @@ static void rows(void **state)
     assert_string_equal(order, "BCA");
     assert_ok(queue_remove(recorder, ULID_C, &err));
 
-    assert_ok(queue_take(recorder, 1000, &taken, &err));
+    assert_ok(queue_take(recorder, 1000, true, &taken, &err));
     assert_string_equal(taken.item.ulid, ULID_B);
     assert_string_equal(taken.document, "{\"name\":\"d\"}");
     free(taken.document);

@@ -22,7 +22,7 @@ static void names(void **state)
 /* Every pair that is allowed, spelled out: a change of the table must be meant. */
 static void pairs(void **state)
 {
-    static const char *const allowed[][12] = {
+    static const char *const allowed[][13] = {
         { "", "queued", "validating", "running" },
         { "queued", "validating", "running", "aborted", "estop", "tripped", "failed", "interrupted" },
         { "validating", "running", "aborted", "estop", "tripped", "failed", "interrupted" },
@@ -35,14 +35,14 @@ static void pairs(void **state)
         { "held", "running", "stopping", "stopped", "aborted", "estop", "tripped", "failed", "interrupted" },
         { "stopping", "stopped", "done", "aborted", "estop", "tripped", "failed", "interrupted" },
         { "interrupted", "resumed", "aborted" },
-        { "resumed", "running", "stopping", "done", "stopped", "aborted", "estop", "tripped", "failed",
-          "interrupted" },
+        { "resumed", "running", "paused", "held", "stopping", "done", "stopped", "aborted", "estop",
+          "tripped", "failed", "interrupted" },
     };
     int wanted = 0, found = 0;
 
     (void)state;
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++) {
-        for (int j = 1; j < 12 && allowed[i][j] != NULL; j++, wanted++)
+        for (int j = 1; j < 13 && allowed[i][j] != NULL; j++, wanted++)
             assert_true(
                 run_state_allowed(run_state_from_name(allowed[i][0]), run_state_from_name(allowed[i][j])));
     }
