@@ -12,7 +12,8 @@
 
 #define NS INT64_C(1000000000)
 
-enum { DAYS_AHEAD = 2 };
+/* Nanoseconds since 1970 end in 2262. */
+enum { DAYS_AHEAD = 2, YEAR_FIRST = 1970, YEAR_LAST = 2261 };
 
 /* Two digits at *at, up to `max`; moves on. */
 static bool digits(const char **at, int count, int max, int *ret_value)
@@ -50,7 +51,8 @@ static bool date_of(const char **at, struct tm *tm)
     int year, month;
 
     if (!digits(at, 4, 9999, &year) || !skip(at, '-') || !digits(at, 2, 12, &month) || !skip(at, '-') ||
-        !digits(at, 2, 31, &tm->tm_mday) || year < 1970 || month < 1 || tm->tm_mday < 1)
+        !digits(at, 2, 31, &tm->tm_mday) || year < YEAR_FIRST || year > YEAR_LAST || month < 1 ||
+        tm->tm_mday < 1)
         return false;
     tm->tm_year = year - 1900;
     tm->tm_mon = month - 1;
