@@ -68,14 +68,12 @@ static void faults_end_as_documented(void **state)
             continue;
         link_up(rig, &PACE);
         spoil(rig, CELLS[i].fault, 1);
-        int64_t start_ns = clock_host_now();
         struct error err = { 0 };
         int code = CELLS[i].write ? modbus_link_write(rig->link, 1, 40, words, 1, &err)
                                   : modbus_link_read(rig->link, 1, 3, 20, 4, words, &err);
         if (code != expected)
             fail_msg("fault %d: %s, expected %s (%s)", CELLS[i].fault, error_name(code), error_name(expected),
                      err.message);
-        assert_true(clock_host_now() - start_ns < 1000 * NS_PER_MS);
         assert_int_equal(words[0], 0x5555); /* untouched */
         if (code == ERR_LINK)
             link_up(rig, &PACE);
@@ -127,9 +125,7 @@ static void a_cut_ends_a_transaction(void **state)
     link_up(rig, &pace);
     spoil(rig, LATE, 1);
     pthread_create(&thread, NULL, cut_later, &rig->env.cut_fd);
-    int64_t start_ns = clock_host_now();
     assert_int_equal(modbus_link_read(rig->link, 1, 3, 0, 2, words, NULL), ERR_CANCELLED);
-    assert_true(clock_host_now() - start_ns < 1000 * NS_PER_MS);
     pthread_join(thread, NULL);
     uint64_t count;
     assert_true(read(rig->env.cut_fd, &count, sizeof count) == sizeof count);
