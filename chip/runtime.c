@@ -218,9 +218,12 @@ int chip_identify(struct chip *chip, struct chip_identity *ret_identity, struct 
     if (id.id != p->identity_value) {
         uint32_t ones = chip->word_bytes == 4 ? 0xFFFFFFFFU : 0xFFU;
         if (id.id == 0 || id.id == ones) /* a framing without status cannot tell earlier */
-            return error_set(err, ERR_NO_ANSWER, "nobody answers on SPI: ID reads %X", (unsigned)id.id);
-        return error_set(err, ERR_IDENTITY, "ID reads %08X; profile '%s' says %08X", (unsigned)id.id, p->type,
-                         (unsigned)p->identity_value);
+            rc = error_set(err, ERR_NO_ANSWER, "nobody answers on SPI: ID reads %X", (unsigned)id.id);
+        else
+            rc = error_set(err, ERR_IDENTITY, "ID reads %08X; profile '%s' says %08X", (unsigned)id.id,
+                           p->type, (unsigned)p->identity_value);
+        error_at(err, "chip", "read of ID", 0);
+        return rc;
     }
     rc = read_indexed(chip, p->revision_register, &id.revision, err);
     if (rc == 0)

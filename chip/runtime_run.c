@@ -43,6 +43,12 @@ static uint32_t fatal_bits(const struct chip *chip)
     return mask;
 }
 
+/* Of an error of the chip itself: no driver has said who and what it was. */
+static void name_error(struct error *err, int64_t elapsed_ns)
+{
+    error_at(err, "chip", "START", elapsed_ns);
+}
+
 static int refuse(const struct chip *chip, uint32_t err_bits, struct error *err)
 {
     int index = profile_register_index(chip->profile, PROFILE_SCOPE_CHIP, "ERR");
@@ -382,17 +388,23 @@ int chip_wait(struct chip *chip, int64_t expected_ns, uint32_t *ret_cycles, uint
         int64_t now_ns = chip->bus->now(chip->bus->context);
         if (now_ns > deadline_ns) {
             abort_run(chip);
-            return error_set(err, ERR_HANG,
-                             "the chip is still busy %.3f ms after its start; %.3f ms were expected",
-                             (double)(now_ns - start_ns) * 1e-6, (double)expected_ns * 1e-6);
+            error_set(err, ERR_HANG, "the chip is still busy %.3f ms after its start; %.3f ms were expected",
+                      (double)(now_ns - start_ns) * 1e-6, (double)expected_ns * 1e-6);
+            name_error(err, now_ns - start_ns);
+            return ERR_HANG;
         }
         pause_ns = expected_ns / 8 > POLL_MIN_NS ? expected_ns / 8 : POLL_MIN_NS;
     }
+    int rc = 0;
     if (report.err_bits & fatal_bits(chip))
-        return refuse(chip, report.err_bits, err);
-    if (!(report.status & status_bit(chip, "DONE")))
-        return error_set(err, ERR_HANG, "the chip took START and neither runs nor is done (STATUS %08X)",
-                         (unsigned)report.status);
+        rc = refuse(chip, report.err_bits, err);
+    else if (!(report.status & status_bit(chip, "DONE")))
+        rc = error_set(err, ERR_HANG, "the chip took START and neither runs nor is done (STATUS %08X)",
+                       (unsigned)report.status);
+    if (rc) {
+        name_error(err, chip->bus->now(chip->bus->context) - start_ns);
+        return rc;
+    }
     *ret_cycles = report.cycles;
     *ret_err_bits = report.err_bits;
     return 0;

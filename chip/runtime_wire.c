@@ -113,17 +113,29 @@ static int decode(const struct chip *chip, int index, struct error *err)
     case WIRE_RESET_ARM:
         break;
     }
-    if (rc)
-        error_prefix(err, "%s of %d words at %06X",
-                     entry->kind == WIRE_READ    ? "read"
-                     : entry->kind == WIRE_WRITE ? "write"
-                                                 : "reset",
-                     entry->words, (unsigned)entry->address);
     return rc;
+}
+
+/* The bridge has named itself; the chip has no driver that would. */
+static void name_error(const struct chip *chip, const struct wire_entry *entry, int64_t start_ns,
+                       struct error *err)
+{
+    char command[48];
+    bool bridge = err->instrument[0] != '\0';
+
+    if (entry->kind == WIRE_RESET || entry->kind == WIRE_RESET_ARM)
+        snprintf(command, sizeof command, "reset");
+    else
+        snprintf(command, sizeof command, "%s of %d words at %06X",
+                 entry->kind == WIRE_READ ? "read" : "write", entry->words, (unsigned)entry->address);
+    error_at(err, bridge ? NULL : "chip", command,
+             bridge && err->elapsed_ns > 0 ? err->elapsed_ns : chip->bus->now(chip->bus->context) - start_ns);
 }
 
 static int send_once(struct chip *chip, struct error *err)
 {
+    int64_t start_ns = chip->bus->now(chip->bus->context);
+    int at = 0;
     int rc = chip->bus->batch(chip->bus->context, chip->transfer, chip->count, err);
 
     chip->stats.batches++;
@@ -131,7 +143,9 @@ static int send_once(struct chip *chip, struct error *err)
     for (int i = 0; i < chip->count; i++)
         chip->stats.bytes += chip->transfer[i].tx_len + chip->transfer[i].rx_len;
     for (int i = 0; i < chip->count && rc == 0; i++)
-        rc = decode(chip, i, err);
+        rc = decode(chip, at = i, err);
+    if (rc)
+        name_error(chip, &chip->entry[at], start_ns, err);
     return rc;
 }
 

@@ -12,10 +12,10 @@
 
 struct health {
     char reason[160]; /* why it is latched, or "" */
-    bool latched;   /* an emergency stop or a trip waits for a person */
-    int generation; /* keepers that the keeper's parent has started beyond the first */
-    int armed;      /* steps of the undo list */
-    cJSON *ports;   /* a list of what instruments/port_health.h says */
+    bool latched;     /* an emergency stop or a trip waits for a person */
+    int generation;   /* keepers that the keeper's parent has started beyond the first */
+    int armed;        /* steps of the undo list */
+    cJSON *ports;     /* a list of what instruments/port_health.h says */
 };
 
 /* bench and keeper_path may be NULL. Waits for the keeper, for seconds at most. Caller: health_free(). */

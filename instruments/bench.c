@@ -422,6 +422,22 @@ static int wait_for(struct bench_client *client, const struct bench_call *call, 
     return 0;
 }
 
+static const char *instrument_name(const void *context, int instrument)
+{
+    const struct bench_file *file = context;
+    return instrument >= 0 && instrument < file->instrument_count ? file->instrument[instrument].name
+                                                                  : "keeper";
+}
+
+/* Who was asked what, where neither the port nor the keeper has said it. */
+static void name_error(const struct bench_client *client, const struct bench_call *call, struct error *err)
+{
+    if (err == NULL || err->instrument[0] != '\0' || err->code == ERR_CANCELLED)
+        return;
+    error_at(err, instrument_name(client->bench->file, call->asked.instrument), message_word(call->asked.op),
+             bench_now(client) - call->begin_ns);
+}
+
 int bench_client_collect(struct bench_client *client, struct bench_call *call, struct message *ret_message,
                          void *out, size_t room, struct error *err)
 {
@@ -429,6 +445,7 @@ int bench_client_collect(struct bench_client *client, struct bench_call *call, s
     int code = wait_for(client, call, &in_frame, err);
     if (code) {
         history_add(&client->history, &call->asked, call->begin_ns, bench_now(client), code);
+        name_error(client, call, err);
         call->abandoned = true;
         if (!call->local)
             call->busy = false;
@@ -440,6 +457,7 @@ int bench_client_collect(struct bench_client *client, struct bench_call *call, s
     if (m->code) {
         if (err)
             *err = call->local ? call->request.error : call->error;
+        name_error(client, call, err);
         return m->code;
     }
     size_t n = m->payload_length;
@@ -457,13 +475,6 @@ int bench_client_call(struct bench_client *client, struct message *message, cons
     struct bench_call *call = NULL;
     int code = bench_client_post(client, message, payload, n, &call, err);
     return code ? code : bench_client_collect(client, call, message, out, room, err);
-}
-
-static const char *instrument_name(const void *context, int instrument)
-{
-    const struct bench_file *file = context;
-    return instrument >= 0 && instrument < file->instrument_count ? file->instrument[instrument].name
-                                                                  : "keeper";
 }
 
 void bench_client_history(const struct bench_client *client, struct strbuf *out)

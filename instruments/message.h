@@ -103,4 +103,7 @@ struct message_la {
 _Static_assert(SPI_BATCH_MAX * sizeof(struct message_spi) + SPI_BATCH_BYTES <= MESSAGE_PAYLOAD_MAX,
                "a full batch fits in one message");
 
+/* "set voltage": an operation in words. Never NULL. */
+const char *message_word(int op);
+
 #endif

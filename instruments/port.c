@@ -90,6 +90,14 @@ static struct station *station_of(struct port *port, const struct port_request *
     return &port->station[0];
 }
 
+/* Says what was asked, where the driver has not said how it put it to the instrument. */
+static void name_error(struct error *error, const struct station *station, const char *word,
+                       int64_t elapsed_ns)
+{
+    error_at(error, station->instrument->name, error->command[0] != '\0' ? NULL : word,
+             error->elapsed_ns > 0 ? error->elapsed_ns : elapsed_ns);
+}
+
 static void complete(struct port_request *request, int code, const struct error *error)
 {
     request->message.code = code;
@@ -101,7 +109,7 @@ static void complete(struct port_request *request, int code, const struct error 
 static void refuse(struct port *port, struct port_request *request, int code, const char *why)
 {
     error_set(&request->error, code, "%s", why);
-    error_at(&request->error, station_of(port, request)->instrument->name, "", 0);
+    name_error(&request->error, station_of(port, request), message_word(request->message.op), 0);
     complete(request, code, &request->error);
 }
 
@@ -231,6 +239,7 @@ static void disconnect(struct station *station)
 static int connect_now(struct port *port, struct station *station, struct error *err)
 {
     struct error failure = { 0 };
+    int64_t begin_ns = clock_now(port->clock);
     int code = station->driver->open(&station->config, &port->env, &station->state, &failure);
     if (!code) {
         code = check_identity(station, &failure);
@@ -246,7 +255,7 @@ static int connect_now(struct port *port, struct station *station, struct error 
         atomic_fetch_add(&station->health.connects, 1);
         return 0;
     }
-    error_at(&failure, station->instrument->name, NULL, failure.elapsed_ns);
+    name_error(&failure, station, "connect", clock_now(port->clock) - begin_ns);
     if (code != ERR_CANCELLED) {
         int64_t next_ns = station->backoff_ns ? 2 * station->backoff_ns : BACKOFF_FIRST_NS;
         station->backoff_ns = next_ns < BACKOFF_LAST_NS ? next_ns : BACKOFF_LAST_NS;
@@ -371,6 +380,8 @@ static void serve(struct port *port, struct port_request *request)
 {
     struct station *station = station_of(port, request);
     struct error error = { 0 };
+    const char *word = message_word(request->message.op);
+    int64_t begin_ns = clock_now(port->clock);
     int code = attempt(port, station, request, &error);
     /* A link that was dropped while idle shows only now: a safe request tries once more on a new connection.
      */
@@ -379,7 +390,7 @@ static void serve(struct port *port, struct port_request *request)
     request->message.time_ns = clock_now(port->clock);
     if (code) {
         tell_off(port, station, request); /* what resynchronising has woken may hear now */
-        error_at(&error, station->instrument->name, NULL, error.elapsed_ns);
+        name_error(&error, station, word, request->message.time_ns - begin_ns);
     }
     port_health_ended(&station->health, station->instrument->name, code ? &error : NULL);
     complete(request, code, &error);

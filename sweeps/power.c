@@ -147,7 +147,8 @@ bool power_holds(double set_v, double volt_v, double u_volt_v)
 /* Reads rails until all are within tolerance of what was set, or too much time has passed. */
 static int confirm(struct power *power, const double *target_v, struct error *err)
 {
-    int64_t deadline_ns = bench_now(power->client) + (int64_t)(POWER_TIMEOUT_S * NS_PER_S);
+    int64_t begin_ns = bench_now(power->client);
+    int64_t deadline_ns = begin_ns + (int64_t)(POWER_TIMEOUT_S * NS_PER_S);
 
     for (;;) {
         struct bench_read reads[PROFILE_RAILS_MAX];
@@ -169,12 +170,16 @@ static int confirm(struct power *power, const double *target_v, struct error *er
         }
         if (wrong < 0)
             return 0;
-        if (bench_now(power->client) >= deadline_ns)
-            return error_set(err, ERR_COMPLIANCE,
-                             "%s was set to %.4f V and reads %.4f V%s: look for a short or a wrong lead",
-                             power->profile->rail[rail_of[wrong]].name, target_v[rail_of[wrong]],
-                             reads[wrong].reading.value,
-                             reads[wrong].reading.flags & READING_LIMITING ? ", in current limit" : "");
+        int64_t now_ns = bench_now(power->client);
+        if (now_ns >= deadline_ns) {
+            error_set(err, ERR_COMPLIANCE,
+                      "%s was set to %.4f V and reads %.4f V%s: look for a short or a wrong lead",
+                      power->profile->rail[rail_of[wrong]].name, target_v[rail_of[wrong]],
+                      reads[wrong].reading.value,
+                      reads[wrong].reading.flags & READING_LIMITING ? ", in current limit" : "");
+            error_at(err, reads[wrong].channel->name, "read voltage", now_ns - begin_ns);
+            return ERR_COMPLIANCE;
+        }
         rc = bench_wait(power->client, POLL_INTERVAL_MS * NS_PER_MS, err);
         if (rc < 0)
             return rc;
@@ -355,6 +360,7 @@ int power_down(struct power *power, bool emergency, bool *ret_off, struct error 
 
     /* An abort that comes now is too late to cut anything, and must not keep this from being asked for. */
     bench_client_shield(power->client, true);
+    int64_t begin_ns = bench_now(power->client);
     int rc = bench_safe(power->client, emergency, &missed, err);
     int off = verify_off(power, &off_err);
     bench_client_shield(power->client, false);
@@ -370,8 +376,10 @@ int power_down(struct power *power, bool emergency, bool *ret_off, struct error 
         if (err != NULL)
             *err = off_err;
     }
-    if (rc == 0 && missed > 0)
+    if (rc == 0 && missed > 0) {
         rc = error_set(err, ERR_CONFLICT, "%d step%s of the power-down did not confirm in time", missed,
                        missed == 1 ? "" : "s");
+        error_at(err, "keeper", "safe state", bench_now(power->client) - begin_ns);
+    }
     return rc;
 }

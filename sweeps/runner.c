@@ -217,10 +217,12 @@ static int rail_reading(struct run *run, struct run_point *point, const char *ra
 static int check_rails(const struct run *run, const struct sampler_window *window, struct error *err)
 {
     for (int i = 0; i < run->profile->rail_count; i++) {
-        if (run->power.on[i] && !power_holds(run->power.set_v[i], window->volt_v[i], window->u_volt_v[i]))
-            return error_set(err, ERR_COMPLIANCE,
-                             "%s was set to %.4f V and read %.4f V while it was measured",
-                             run->profile->rail[i].name, run->power.set_v[i], window->volt_v[i]);
+        if (run->power.on[i] && !power_holds(run->power.set_v[i], window->volt_v[i], window->u_volt_v[i])) {
+            error_set(err, ERR_COMPLIANCE, "%s was set to %.4f V and read %.4f V while it was measured",
+                      run->profile->rail[i].name, run->power.set_v[i], window->volt_v[i]);
+            error_at(err, run->power.channel[i]->name, "read voltage", 0);
+            return ERR_COMPLIANCE;
+        }
     }
     return 0;
 }

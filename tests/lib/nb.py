@@ -237,5 +237,14 @@ def check_down_order(world, order=None, after=0):
                            f"not {[RAIL_OF[r] for r in wanted]}")
 
 
+def check_says_who(d, ulid, instrument, command):
+    """Every error names instrument and command and has the requests before it; one is of these two."""
+    errors = [e["details"] for e in d.get(f"runs/{ulid}/events")["events"] if e["kind"] == "error"]
+    for e in errors:
+        check(e["instrument"] and e["command"] and 1 <= len(e["transactions"]) <= 20, f"an error that does not say who: {e}")
+    check([e for e in errors if e["instrument"] == instrument and command in e["command"]],
+          f"no error of {instrument} at {command!r}: {[(e['instrument'], e['command']) for e in errors]}")
+
+
 def check_no_damage(world):
     check(not [row for row in world if row[1] == "damage"], "the chip was damaged")

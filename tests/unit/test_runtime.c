@@ -157,10 +157,18 @@ static int tiny_batch(void *context, const struct spi_transfer *t, int count, st
     return 0;
 }
 
+static int64_t tiny_now(void *context)
+{
+    (void)context;
+    return 0;
+}
+
 static void test_tiny_chip(void **state)
 {
     uint8_t registers[16] = { 0x5A, 0x07 };
-    struct spi_bus bus = { .context = registers, .batch = tiny_batch, .tx_max = 64, .rx_max = 64 };
+    struct spi_bus bus = {
+        .context = registers, .batch = tiny_batch, .now = tiny_now, .tx_max = 64, .rx_max = 64
+    };
     struct chip_profile *profile = NULL;
     struct chip *chip = NULL;
     struct chip_identity id;
@@ -183,6 +191,8 @@ static void test_tiny_chip(void **state)
     assert_int_equal(chip_temperature(chip, &(double){ 0 }, &err), ERR_UNSUPPORTED);
     registers[0] = 0xFF;
     assert_int_equal(chip_identify(chip, &id, &err), ERR_NO_ANSWER);
+    assert_string_equal(err.instrument, "chip"); /* who and what, as of an instrument */
+    assert_string_equal(err.command, "read of ID");
     registers[0] = 0x5B;
     assert_int_equal(chip_identify(chip, &id, &err), ERR_IDENTITY);
     chip_close(chip);
