@@ -13,6 +13,7 @@
 #include "chip/profile.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/walltime.h"
+#include "daemon/bench_rules.h"
 #include "instruments/interlock.h"
 #include "sweeps/budget.h"
 
@@ -57,17 +58,26 @@ cJSON *job_budget_json(const struct job *job, int64_t until_ns, int64_t begin_wa
     return root;
 }
 
-static int read_campaign(const struct job_request *request, struct job *job, struct json_problems *problems,
-                         struct error *err)
+static int read_campaign(const struct job_request *request, struct job *job, cJSON **ret_root,
+                         struct json_problems *problems, struct error *err)
 {
-    cJSON *root = NULL;
-    int code = request->path != NULL ? json_load(request->path, &root, err)
-                                     : json_parse(request->text, strlen(request->text), &root, err);
+    int code = request->path != NULL ? json_load(request->path, ret_root, err)
+                                     : json_parse(request->text, strlen(request->text), ret_root, err);
 
-    if (code == 0)
-        code = campaign_read_partly(root, "campaign", &job->campaign, problems, err);
-    cJSON_Delete(root);
-    return code;
+    return code == 0 ? campaign_read_partly(*ret_root, "campaign", &job->campaign, problems, err) : code;
+}
+
+/* A sound campaign once more, with the rules of the bench: from here on they are its own. */
+static int join_rules(struct job *job, cJSON *root, struct bench_rules *ret_rules,
+                      struct json_problems *problems, struct error *err)
+{
+    int code = bench_rules_join(job->bench_file, root, ret_rules, err);
+
+    if (code != 0 || ret_rules->count == 0)
+        return code;
+    campaign_free(job->campaign);
+    job->campaign = NULL;
+    return campaign_read_partly(root, "campaign", &job->campaign, problems, err);
 }
 
 static void add_problem(struct json_problems *problems, const char *pointer, const char *hint,
@@ -174,12 +184,18 @@ int job_open(const struct job_request *request, struct job *ret_job, struct json
              struct error *err)
 {
     struct job job = { .backend = request->backend };
-    int code = read_campaign(request, &job, problems, err);
+    struct bench_rules rules = { .count = 0 };
+    cJSON *root = NULL;
+    int code = read_campaign(request, &job, &root, problems, err);
 
     if (code == 0)
         code = find_bench(request, &job, problems, err);
+    if (code == 0 && problems->count == 0)
+        code = join_rules(&job, root, &rules, problems, err);
+    cJSON_Delete(root);
     if (code == 0 && job.profile != NULL)
         code = make_plan(&job, request->seed, problems, err);
+    bench_rules_point(&rules, problems, 0);
     if ((code == 0 || code == ERR_INVALID) && problems->count > 0)
         code = json_problems_error(problems, request->path != NULL ? request->path : "campaign", err);
     if (code != 0) {

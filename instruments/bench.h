@@ -15,6 +15,7 @@
 #include "instruments/spi.h"
 
 enum { BENCH_INSTRUMENTS_MAX = 32, BENCH_CHANNELS_MAX = 128, BENCH_INPUTS_MAX = 64, BENCH_NAME_MAX = 48 };
+enum { BENCH_RULES_MAX = 4 };
 
 enum instrument_class { CLASS_PSU, CLASS_SMU, CLASS_DMM, CLASS_SPI, CLASS_CHAMBER, CLASS_LA };
 

@@ -400,11 +400,40 @@ static void read_interlocks(struct bench_file *file, const struct json_at *root)
     free(locks);
 }
 
+/* What is done between the points of every sweep on this bench. The steps are a campaign's business, and
+ * checked with each; by its name a campaign replaces one. */
+static void read_rules(const struct json_at *root)
+{
+    static const char *const KNOWN[] = { "name", "every", "steps", NULL };
+    struct json_at list = json_member(root, "rules", false);
+    int count = json_count(&list);
+    if (list.node && (!cJSON_IsArray(list.node) || count > BENCH_RULES_MAX)) {
+        json_problem(
+            &list,
+            "[ { \"name\": \"daily\", \"every\": \"24h\", \"steps\": [ { \"step\": \"calibrate\" } ] } ]",
+            "must be a list of at most %d rules", BENCH_RULES_MAX);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        struct json_at item = json_element(&list, i), name = json_member(&item, "name", false);
+        const char *text = json_string(&item, "name", true, "");
+        json_only(&item, KNOWN);
+        json_string(&item, "every", true, "");
+        json_member(&item, "steps", true);
+        for (int k = 0; k < i && text[0]; k++) {
+            const cJSON *other = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list.node, k), "name");
+            if (cJSON_IsString(other) && strcmp(other->valuestring, text) == 0)
+                json_problem(&name, "", "rule %d is called \"%.60s\", too", k, text);
+        }
+    }
+}
+
 static void read_all(struct bench_file *file, const struct json_at *root)
 {
-    static const char *const KNOWN[] = { "format",      "version", "name",       "socket",   "simulated",
-                                         "instruments", "rails",   "spi",        "test_bus", "leads",
-                                         "chip",        "notes",   "interlocks", "logic",    NULL };
+    static const char *const KNOWN[] = { "format",     "version",     "name",  "socket",
+                                         "simulated",  "instruments", "rails", "spi",
+                                         "test_bus",   "leads",       "chip",  "notes",
+                                         "interlocks", "logic",       "rules", NULL };
     static const char *const FORMAT[] = { "nightbench-bench", NULL };
     json_only(root, KNOWN);
     json_choice(root, "format", true, FORMAT, 0);
@@ -420,6 +449,7 @@ static void read_all(struct bench_file *file, const struct json_at *root)
     read_logic(file, root);
     read_chip(file, root);
     read_interlocks(file, root);
+    read_rules(root);
     keep_lines_together(file);
 }
 

@@ -117,6 +117,33 @@ static void mistakes_are_told_all_at_once(void **state)
     assert_true(problems.count >= 8);
 }
 
+/* What every campaign may replace has a name; the rest of a rule is checked with a campaign. */
+static void rules_have_names(void **state)
+{
+    static const struct {
+        const char *rules, *pointer, *reason;
+    } ROWS[] = {
+        { "[{\"name\":\"a\",\"every\":\"1h\",\"steps\":[{\"step\":\"calibrate\"}]}]", NULL, NULL },
+        { "[{\"every\":\"1h\",\"steps\":[]}]", "/rules/0/name", "required" },
+        { "[{\"name\":\"a\",\"every\":\"1h\"}]", "/rules/0/steps", "required" },
+        { "[{\"name\":\"a\",\"every\":\"1h\",\"steps\":[],\"step\":1}]", "/rules/0/step",
+          "not a known name" },
+        { "[{\"name\":\"a\",\"every\":\"1h\",\"steps\":[]},{\"name\":\"a\",\"every\":\"1h\",\"steps\":[]}]",
+          "/rules/1/name", "called \"a\", too" },
+        { "{}", "/rules", "list of at most 4" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        char text[400];
+        snprintf(text, sizeof text, "\"rules\": %s, \"socket\"", ROWS[i].rules);
+        const char *const changes[] = { "\"socket\"", text, NULL };
+        struct error err = { 0 };
+        assert_int_equal(load_changed(changes, &err), ROWS[i].pointer != NULL ? ERR_INVALID : 0);
+        assert_true(ROWS[i].pointer == NULL ||
+                    (problems.count == 1 && told(ROWS[i].pointer, ROWS[i].reason)));
+    }
+}
+
 static void pins_are_wired_to_an_analyzer(void **state)
 {
     (void)state;
@@ -212,7 +239,7 @@ int main(void)
         cmocka_unit_test(the_simulated_bench_loads),     cmocka_unit_test(mistakes_are_told_all_at_once),
         cmocka_unit_test(pins_are_wired_to_an_analyzer), cmocka_unit_test(a_bench_of_steel_has_no_simulator),
         cmocka_unit_test(a_meter_feeds_nothing),         cmocka_unit_test(layers_fit_their_driver),
-        cmocka_unit_test(a_missing_file_is_not_found),
+        cmocka_unit_test(a_missing_file_is_not_found),   cmocka_unit_test(rules_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
