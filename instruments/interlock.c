@@ -56,6 +56,15 @@ static int read_chamber(const struct interlocks *locks, const struct json_at *at
     return -1;
 }
 
+/* A rail, a chamber, or all rails. */
+static int read_age_of(const struct interlocks *locks, const struct json_at *at)
+{
+    struct json_at chamber = json_member(at, "instrument", false), rail = json_member(at, "rail", false);
+    if (chamber.node && rail.node)
+        json_problem(&chamber, "", "a rail or a chamber, not both");
+    return chamber.node ? read_chamber(locks, at) : read_rail(locks, at, false);
+}
+
 static void read_rule(struct interlocks *locks, const struct json_at *at)
 {
     static const char *const KINDS[] = { "current", "power", "voltage", "temperature", "age", NULL };
@@ -65,7 +74,7 @@ static void read_rule(struct interlocks *locks, const struct json_at *at)
         [INTERLOCK_VOLTAGE] = { "rule", "name", "notes", "rail", "max_v", "settle_s", NULL },
         [INTERLOCK_TEMPERATURE] = { "rule", "name", "notes", "instrument", "channel", "min_c", "max_c",
                                     NULL },
-        [INTERLOCK_AGE] = { "rule", "name", "notes", "rail", "max_s", NULL },
+        [INTERLOCK_AGE] = { "rule", "name", "notes", "rail", "instrument", "channel", "max_s", NULL },
     };
     struct interlock_rule rule = { .channel = -1, .min = -INFINITY, .max = INFINITY };
     rule.kind = json_choice(at, "rule", true, KINDS, -1);
@@ -91,7 +100,7 @@ static void read_rule(struct interlocks *locks, const struct json_at *at)
         rule.max = json_double(at, "max_c", true, -273.15, 1000, INFINITY);
         break;
     default:
-        rule.channel = read_rail(locks, at, false);
+        rule.channel = read_age_of(locks, at);
         rule.max = json_double(at, "max_s", true, 0.5, 3600, INFINITY);
     }
     snprintf(rule.name, sizeof rule.name, "%.*s", BENCH_NAME_MAX - 1,
@@ -299,12 +308,27 @@ bool interlocks_take(struct interlocks *locks, const struct bench_channel *ch, c
 }
 
 /* ---- Age and polls ---- */
+/* Of a chamber that has never answered: since it was asked first. */
 static int64_t newest_ns(const struct interlock_channel *known)
 {
     int64_t newest = known->on_ns;
     for (int q = 0; q < INTERLOCK_QUANTITIES; q++)
         newest = known->time_ns[q] > newest ? known->time_ns[q] : newest;
     return newest;
+}
+
+static bool is_chamber(const struct interlocks *locks, const struct bench_channel *ch)
+{
+    return locks->file->instrument[ch->instrument].class == CLASS_CHAMBER;
+}
+
+static bool any_on(const struct interlocks *locks)
+{
+    for (int c = 0; c < locks->file->channel_count; c++) {
+        if (locks->channel[c].on)
+            return true;
+    }
+    return false;
 }
 
 static bool age_concerns(const struct interlock_rule *rule, const struct bench_channel *ch)
@@ -318,7 +342,10 @@ bool interlocks_check_age(const struct interlocks *locks, int64_t now_ns, char *
     for (int i = 0; i < locks->count; i++) {
         for (int c = 0; c < locks->file->channel_count; c++) {
             const struct bench_channel *ch = &locks->file->channel[c];
-            if (!locks->channel[c].on || !age_concerns(&locks->rule[i], ch))
+            if (!age_concerns(&locks->rule[i], ch))
+                continue;
+            /* What a chamber's temperature does to a chip that is off is nobody's concern here. */
+            if (is_chamber(locks, ch) ? !any_on(locks) : !locks->channel[c].on)
                 continue;
             double age_s = (double)(now_ns - newest_ns(&locks->channel[c])) / 1e9;
             if (age_s > locks->rule[i].max)
@@ -338,7 +365,9 @@ static unsigned needs(const struct interlocks *locks, const struct bench_channel
         bool power = rule->kind == INTERLOCK_POWER && ch->rail[0];
         if (power || (mine && rule->kind == INTERLOCK_CURRENT))
             bits |= 1u << QUANTITY_CURRENT;
-        if (age_concerns(rule, ch) || (mine && rule->kind == INTERLOCK_VOLTAGE))
+        if (age_concerns(rule, ch))
+            bits |= 1u << (is_chamber(locks, ch) ? QUANTITY_TEMPERATURE : QUANTITY_VOLTAGE);
+        if (mine && rule->kind == INTERLOCK_VOLTAGE)
             bits |= 1u << QUANTITY_VOLTAGE;
         if (mine && rule->kind == INTERLOCK_TEMPERATURE)
             bits |= 1u << QUANTITY_TEMPERATURE;
@@ -399,6 +428,8 @@ bool interlocks_poll(struct interlocks *locks, int64_t now_ns, struct interlock_
     if (next_poll(locks, &poll) > now_ns)
         return false;
     struct interlock_channel *known = &locks->channel[poll.channel];
+    if (known->on_ns == 0 && poll.quantity == QUANTITY_TEMPERATURE)
+        known->on_ns = now_ns;
     if (poll.op == MESSAGE_STATE)
         known->state_ns = now_ns;
     else

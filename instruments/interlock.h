@@ -10,6 +10,7 @@
  *   { "rule": "voltage", "rail": "VDDD", "max_v": 0.1, "settle_s": 0.2 }   |set - measured|
  *   { "rule": "temperature", "instrument": "oven", "min_c": -45, "max_c": 130 }
  *   { "rule": "age", "max_s": 10, "rail"?: "VDDD" }                        no reading of a rail that is on
+ *   { "rule": "age", "max_s": 10, "instrument": "oven" }                   of a chamber, while a rail is on
  *
  * A rule may have a "name" and "notes". */
 #ifndef INSTRUMENTS_INTERLOCK_H
@@ -40,8 +41,8 @@ struct interlock_rule {
 
 struct interlock_channel {
     bool on;
-    int64_t on_ns, set_ns;                  /* when it was switched on, and last given a voltage */
-    double set_v;                           /* NAN: not known */
+    int64_t on_ns, set_ns; /* when it was switched on (a chamber: asked first), last given a voltage */
+    double set_v;          /* NAN: not known */
     double value[INTERLOCK_QUANTITIES];     /* newest reading, by enum bench_quantity */
     int64_t time_ns[INTERLOCK_QUANTITIES];  /* when it ended; INT64_MIN: none */
     int64_t asked_ns[INTERLOCK_QUANTITIES]; /* when it was polled last */

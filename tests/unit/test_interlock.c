@@ -78,6 +78,9 @@ static void mistakes_are_told_with_their_place(void **state)
         { "{\"rule\":\"temperature\",\"instrument\":\"psu\",\"max_c\":1}", "/interlocks/0" },
         { "{\"rule\":\"temperature\",\"instrument\":\"oven\"}", "/interlocks/0/max_c" },
         { "{\"rule\":\"age\",\"max_s\":0.1}", "/interlocks/0/max_s" },
+        { "{\"rule\":\"age\",\"max_s\":3,\"instrument\":\"psu\"}", "/interlocks/0" },
+        { "{\"rule\":\"age\",\"max_s\":3,\"instrument\":\"oven\",\"rail\":\"VDDD\"}",
+          "/interlocks/0/instrument" },
         { "{\"max_s\":1}", "/interlocks/0/rule" },
     };
     static struct json_problems problems;
@@ -201,6 +204,33 @@ static void a_silent_link_is_noticed(void **state)
     assert_false(interlocks_check_age(&locks, 6 * NS_PER_S, text, sizeof text)); /* a failure is no reading */
 }
 
+static void a_chamber_that_falls_silent_is_noticed(void **state)
+{
+    (void)state;
+    static struct json_problems problems;
+    struct interlock_poll poll = { 0 };
+    assert_int_equal(
+        read_rules("{\"interlocks\":[{\"rule\":\"age\",\"instrument\":\"oven\",\"max_s\":3}]}", &problems),
+        0);
+    assert_true(interlocks_watch_instrument(&locks, 1));
+    /* Asked three times as often as it must answer, from the start on. */
+    assert_true(interlocks_poll(&locks, 10 * NS_PER_S, &poll) && poll.channel == OVEN);
+    assert_true(poll.quantity == QUANTITY_TEMPERATURE);
+    assert_true(interlocks_due_ns(&locks) <= 11 * NS_PER_S + NS_PER_MS);
+    assert_true(interlocks_check_age(&locks, 20 * NS_PER_S, text, sizeof text)); /* nothing is on */
+    switch_on(CORE, 0.8, 12 * NS_PER_S);
+    assert_true(interlocks_check_age(&locks, 13 * NS_PER_S, text, sizeof text));
+    assert_false(
+        interlocks_check_age(&locks, 13 * NS_PER_S + NS_PER_MS, text, sizeof text)); /* never answered */
+    assert_true(answer(OVEN, MESSAGE_MEASURE, QUANTITY_TEMPERATURE, 25, 0, 13 * NS_PER_S));
+    assert_true(interlocks_check_age(&locks, 16 * NS_PER_S, text, sizeof text));
+    assert_false(interlocks_check_age(&locks, 16 * NS_PER_S + NS_PER_MS, text, sizeof text));
+    assert_non_null(strstr(text, "s without a reading"));
+    /* A rail's own readings say nothing about the chamber. */
+    assert_true(answer(CORE, MESSAGE_MEASURE, QUANTITY_VOLTAGE, 0.8, 0, 17 * NS_PER_S));
+    assert_false(interlocks_check_age(&locks, 17 * NS_PER_S, text, sizeof text));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup(temperature_has_two_ends, set_up),
         cmocka_unit_test_setup(what_nobody_reads_is_polled, set_up),
         cmocka_unit_test_setup(a_silent_link_is_noticed, set_up),
+        cmocka_unit_test_setup(a_chamber_that_falls_silent_is_noticed, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
