@@ -339,13 +339,13 @@ static void taken_without_memory(void **state)
     for (; refused; n++) {
         struct queue_taken taken = { .waiting = -1 };
         memory_fault(n, false);
-        int code = queue_take(recorder, 1, &taken, &err);
+        int code = queue_take(recorder, 1, true, &taken, &err);
         refused = memory_operations() > n;
         memory_fault(-1, false);
         if (code != 0) {
             assert_int_equal(code, ERR_MEMORY);
             assert_null(taken.document);
-            assert_ok(queue_take(recorder, 1, &taken, &err));
+            assert_ok(queue_take(recorder, 1, true, &taken, &err));
             failed++;
         }
         assert_string_equal(taken.item.ulid, ULID_A);
