@@ -370,7 +370,8 @@ int power_down(struct power *power, bool emergency, bool *ret_off, struct error 
         power->set_v[i] = 0.0;
     }
     power->pins_driven = power->source_registered = power->up = false;
-    *ret_off = off == 0;
+    /* The pins of a bridge cannot be read: they are off only if their own step was confirmed. */
+    *ret_off = rc == 0 && missed == 0 && off == 0;
     if (rc == 0 && off < 0) {
         rc = off;
         if (err != NULL)
