@@ -6,7 +6,8 @@
  *
  * sources: daemon/base drivers instruments
  * seeds: configs/benches
- * options: -max_len=8192 */
+ * options: -max_len=8192
+ * edges: 430 */
 #include "instruments/bench.h"
 
 #include "tests/fuzz/json_mutator.h"

@@ -6,7 +6,8 @@
  *
  * sources: daemon/base chip sweeps instruments drivers
  * seeds: configs/campaigns
- * options: -max_len=8192 */
+ * options: -max_len=8192
+ * edges: 420 */
 #include "sweeps/campaign.h"
 
 #include "sweeps/axes.h"

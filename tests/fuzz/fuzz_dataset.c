@@ -6,7 +6,8 @@
  * back opens as the same.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: daemon/base/hash.c daemon/base/rng.c chip/dataset.c */
+ * sources: daemon/base/hash.c daemon/base/rng.c chip/dataset.c
+ * edges: 165 */
 #include "chip/dataset.h"
 
 #include "daemon/base/text.h"

@@ -7,7 +7,8 @@
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * seeds: configs/instruments
- * options: -max_len=16384 */
+ * options: -max_len=16384
+ * edges: 370 */
 #include "drivers/dialect.h"
 
 #include <ctype.h>

@@ -4,7 +4,8 @@
  * fuzz_framing: what may come back over SPI. Any bytes are decoded or refused; an answer made by the rules is
  * accepted and gives its data back; the same answer with one bit turned over is refused.
  *
- * sources: daemon/base/error.c daemon/base/text.c chip/framing.c */
+ * sources: daemon/base/error.c daemon/base/text.c chip/framing.c
+ * edges: 70 */
 #include "chip/framing.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -8,7 +8,8 @@
  * sources: daemon/base drivers/sim/bridge_*.c drivers/sim/chip_*.c drivers/sim/models.c
  * sources: drivers/sim/modbus_server.c
  * sources: drivers/sim/scpi_*.c drivers/sim/sim_*.c drivers/sim/world*.c
- * options: -max_len=2048 */
+ * options: -max_len=2048
+ * edges: 720 */
 #include <math.h>
 
 #include "drivers/sim/scpi_server.h"

@@ -4,7 +4,8 @@
  * fuzz_json: the gate, the printer and the readers of daemon/base/json.h. What is accepted prints and reads
  * back equal; whatever bytes a string holds, what is printed is JSON.
  *
- * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c */
+ * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
+ * edges: 255 */
 #include "tests/fuzz/json_mutator.h"
 
 static const char *const words[] = { "name", "alpha", "beta", "list", NULL };

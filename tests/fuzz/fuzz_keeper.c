@@ -8,7 +8,8 @@
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/notify.c
  * sources: daemon/keeper/guard.c daemon/keeper/undo.c daemon/keeper/server_requests.c
- * options: -max_len=1024 */
+ * options: -max_len=1024
+ * edges: 300 */
 #include "daemon/keeper/server.c"
 
 #include <math.h>

@@ -11,7 +11,8 @@
  * sources: drivers/device.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * sources: drivers/sim/modbus_server.c tests/fuzz/fake_transport.c
- * options: -max_len=2048 */
+ * options: -max_len=2048
+ * edges: 410 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

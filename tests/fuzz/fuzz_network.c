@@ -5,7 +5,8 @@
  * document need, its hash is put into the document, so that what comes behind the hash is reached.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: daemon/base/hash.c chip/network.c */
+ * sources: daemon/base/hash.c chip/network.c
+ * edges: 240 */
 #include "chip/network.h"
 
 #include <math.h>

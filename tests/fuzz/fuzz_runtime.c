@@ -7,7 +7,8 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/hash.c daemon/base/rng.c chip
- * options: -max_len=1024 */
+ * options: -max_len=1024
+ * edges: 250 */
 #include "chip/runtime.h"
 
 #include <math.h>

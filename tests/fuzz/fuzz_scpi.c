@@ -5,7 +5,8 @@
  * answer ends at the same byte however it was cut up, and a number is finite and reads back.
  *
  * sources: daemon/base/error.c daemon/base/text.c drivers/scpi_link.c drivers/scpi_text.c
- * sources: tests/fuzz/fake_transport.c */
+ * sources: tests/fuzz/fake_transport.c
+ * edges: 90 */
 #include "drivers/scpi_link.h"
 #include "drivers/scpi_text.h"
 

@@ -9,7 +9,8 @@
  *
  * sources: tests/fuzz/fake_transport.c
  *
- * options: -max_len=2048 */
+ * options: -max_len=2048
+ * edges: 140 */
 #include <math.h>
 
 #include "drivers/driver.h"

@@ -6,7 +6,8 @@
  * says what is wrong; the writer opens it or says so.
  *
  * sources: daemon/base db
- * options: -max_len=512 */
+ * options: -max_len=512
+ * edges: 400 */
 #include "daemon/base/text.h"
 #include "db/query.h"
 #include "db/store.h"

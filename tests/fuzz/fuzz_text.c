@@ -4,7 +4,8 @@
  * fuzz_text: numbers and bytes as text in buffers of every size: always terminated, never past the end, and
  * text_number reads back as the same double.
  *
- * sources: daemon/base/error.c daemon/base/text.c daemon/base/units.c */
+ * sources: daemon/base/error.c daemon/base/text.c daemon/base/units.c
+ * edges: 75 */
 #include "daemon/base/text.h"
 
 #include <ctype.h>

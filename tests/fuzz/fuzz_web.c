@@ -7,7 +7,8 @@
  * well formed.
  *
  * sources: daemon/base db web
- * options: -max_len=4096 */
+ * options: -max_len=4096
+ * edges: 620 */
 #include <ctype.h>
 #include <strings.h>
 
