@@ -8,7 +8,11 @@
 #include <time.h>
 
 #define SLICE_S 0.1 /* how soon a word is seen */
-enum { HOST_NAP_MS = 5, SLICES_PER_SIGN = 300 /* of life: who waits for a person does not hang */ };
+enum {
+    HOST_NAP_MS = 5,
+    SLICES_PER_LOOK = 10, /* at outputs that are on: nobody measures meanwhile */
+    SLICES_PER_SIGN = 300 /* of life: who waits for a person does not hang */
+};
 
 static int wanted(const struct run *run)
 {
@@ -62,6 +66,20 @@ static int go_dark(struct run *run, struct run_dark *dark, struct error *err)
     return 0;
 }
 
+/* What has been switched off meanwhile, by a trip or an e-stop past the daemon, ends the run now and not when
+ * it is resumed. An instrument that does not answer just now is no such thing. */
+static int look_at_outputs(struct run *run, struct error *err)
+{
+    struct error own = { 0 };
+
+    int rc = run->has_bench && run->power.up ? power_check(&run->power, &own) : 0;
+    if (rc != ERR_TRIPPED && rc != ERR_FENCED)
+        return 0;
+    if (err != NULL)
+        *err = own;
+    return rc;
+}
+
 /* Waits for GO. A word that asks for darkness is obeyed while waiting, too. */
 static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, struct error *err)
 {
@@ -77,6 +95,8 @@ static int wait_for_go(struct run *run, struct run_dark *dark, bool *is_dark, st
             rc = wait_slice(run, err);
         if (++slices % SLICES_PER_SIGN == 0)
             runner_progress(run, 0);
+        if (rc == 0 && !*is_dark && slices % SLICES_PER_LOOK == 0)
+            rc = look_at_outputs(run, err);
     }
     return rc;
 }
