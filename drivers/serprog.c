@@ -449,24 +449,36 @@ static int serprog_open(struct driver_config *config, const struct transport_env
     return device_open(sizeof(struct serprog), config, env, handshake, ret_state, err);
 }
 
-/* NOPs first: a bridge that was left inside a transaction swallows some. */
+/* On a connection of its own. Drained: a bridge may forget what a host leaves behind. */
+static int shout(const struct driver_config *config, const struct transport_env *env, const uint8_t *bytes,
+                 size_t n, struct error *err)
+{
+    struct transport *own;
+    int code = transport_open(env, config->name, config->resource, &own, err);
+    if (code)
+        return code;
+    code = transport_write(own, bytes, n, clock_now(env->clock) + (int64_t)(ANSWER_S * 1e9), err);
+    if (!code)
+        code = transport_drain(own, env, QUIET_NS, err);
+    transport_close(own);
+    return code;
+}
+
+/* NOPs first: a bridge that was left inside a transaction swallows some. One that closes the connection upon
+ * them has heard no more, but is at a boundary now: it is told by the command alone. */
 static int serprog_off_unheard(struct driver_config *config, const struct transport_env *env, void *state,
                                int channel, struct error *err)
 {
     struct serprog *s = state;
-    struct transport *own = NULL;
     uint8_t bytes[NOPS_FIRST + 2] = { OP_NOP };
-    int64_t end_ns = clock_now(env->clock) + (int64_t)(ANSWER_S * 1e9);
     (void)channel;
     bytes[NOPS_FIRST] = OP_S_PIN_STATE;
     bytes[NOPS_FIRST + 1] = 0;
-    int code = s ? 0 : transport_open(env, config->name, config->resource, &own, err);
-    if (!code)
-        code = transport_write(s ? s->device.transport : own, bytes, sizeof bytes, end_ns, err);
-    if (!code && own)
-        code = transport_drain(own, env, QUIET_NS, err); /* a bridge may forget what a host leaves behind */
-    transport_close(own);
-    return code;
+    if (s)
+        return transport_write(s->device.transport, bytes, sizeof bytes,
+                               clock_now(env->clock) + (int64_t)(ANSWER_S * 1e9), err);
+    int code = shout(config, env, bytes, sizeof bytes, err);
+    return code == ERR_LINK ? shout(config, env, bytes + NOPS_FIRST, 2, err) : code;
 }
 
 static int serprog_describe(const struct driver_config *config, struct driver_description *ret,
