@@ -14,7 +14,7 @@
 #include "daemon/queued.h"
 #include "db/queue.h"
 
-enum { PRIORITY_NOW = QUEUE_PRIORITY_MAX + 1 };
+enum { PRIORITY_NOW = QUEUE_PRIORITY_MAX + 1, EDIT_TRIES = 8 };
 
 /* ---- What is told ---- */
 
@@ -356,17 +356,37 @@ int queue_start_run(struct daemon *daemon, const struct command_start *start, cJ
 
 /* ---- Changing ---- */
 
-int queue_edit_entry(struct daemon *daemon, const char *run, const struct command_start *changes, cJSON **ret,
-                     struct json_problems *problems, struct error *err)
+/* Whether the entry's `until` is that of its campaign, and not one that somebody has given for this run. */
+static bool is_own_until(const struct queue_item *item, const char *text)
+{
+    int64_t begin_ns = item->not_before_ns > item->added_ns ? item->not_before_ns : item->added_ns;
+    int64_t until_ns = 0;
+    cJSON *root = NULL;
+
+    if (item->until_ns == 0 || json_parse(text, strlen(text), &root, NULL) != 0)
+        return false;
+    const cJSON *until = cJSON_GetObjectItemCaseSensitive(root, "until");
+    bool own = cJSON_IsString(until) && walltime_parse(until->valuestring, begin_ns, &until_ns, NULL) == 0 &&
+               until_ns == item->until_ns;
+    cJSON_Delete(root);
+    return own;
+}
+
+/* One try; ERR_CONFLICT, retryable, where somebody else was faster. */
+static int try_edit(struct daemon *daemon, const char *run, const struct command_start *changes, cJSON **ret,
+                    struct json_problems *problems, struct error *err)
 {
     bool other = changes->campaign_path != NULL || changes->campaign_json != NULL;
-    struct queue_item item;
+    struct queue_item before, item;
     char *text = NULL, *fresh = NULL;
     cJSON *budget = NULL;
 
-    int code = queue_find(daemon->options.db_path, run, &item, &text, err);
+    int code = queue_find(daemon->options.db_path, run, &before, &text, err);
     if (code != 0)
         return code;
+    item = before;
+    if (other && is_own_until(&item, text))
+        item.until_ns = 0; /* goes with its campaign */
     take_request(changes, &item, problems);
     if (other)
         code = read_campaign(changes, &fresh, err);
@@ -375,7 +395,7 @@ int queue_edit_entry(struct daemon *daemon, const char *run, const struct comman
     if ((code == 0 || code == ERR_INVALID) && problems->count > 0)
         code = json_problems_error(problems, "request", err);
     if (code == 0)
-        code = queue_replace(daemon->recorder, &item, fresh, err);
+        code = queue_replace(daemon->recorder, &before, &item, fresh, err);
     free(fresh);
     free(text);
     if (code == 0) {
@@ -387,6 +407,20 @@ int queue_edit_entry(struct daemon *daemon, const char *run, const struct comman
         cJSON_AddItemToObject(*ret, "budget", budget);
     else
         cJSON_Delete(budget);
+    return code;
+}
+
+int queue_edit_entry(struct daemon *daemon, const char *run, const struct command_start *changes, cJSON **ret,
+                     struct json_problems *problems, struct error *err)
+{
+    struct error own = { .code = 0 };
+    int code, tries = 0;
+
+    do
+        code = try_edit(daemon, run, changes, ret, problems, &own);
+    while (code == ERR_CONFLICT && own.retryable && ++tries < EDIT_TRIES);
+    if (code != 0)
+        *err = own;
     return code;
 }
 

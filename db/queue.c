@@ -263,9 +263,44 @@ int queue_untake(struct recorder *recorder, const char *ulid, struct error *err)
 }
 
 struct replacement {
-    const struct queue_item *item;
+    const struct queue_item *before, *item;
     const char *document;
 };
+
+static bool same_words(const struct queue_item *a, const struct queue_item *b)
+{
+    return strcmp(a->campaign, b->campaign) == 0 && strcmp(a->backend, b->backend) == 0 &&
+           strcmp(a->operator_name, b->operator_name) == 0 && strcmp(a->tags, b->tags) == 0 &&
+           strcmp(a->note, b->note) == 0 && a->seed == b->seed && a->priority == b->priority &&
+           a->not_before_ns == b->not_before_ns && a->until_ns == b->until_ns &&
+           a->duration_s == b->duration_s;
+}
+
+/* What is to be replaced must be what whoever replaces it has seen: the words of another person would be
+ * lost. */
+static int check_unchanged(struct sqlite3 *db, const struct queue_item *before, struct error *err)
+{
+    struct sqlite3_stmt *stmt = NULL;
+    struct queue_item now = { .place = 0 };
+    int code = sql_prepare(db, "SELECT " ITEM_COLUMNS " FROM queue WHERE ulid = ?", &stmt, err);
+
+    if (code == 0)
+        code = sql_bind(stmt, err, "t", before->ulid);
+    if (code == 0)
+        code = sql_step(stmt, err);
+    if (code == 1)
+        code = take_item(stmt, &now, err);
+    sql_finish(stmt);
+    if (code < 0)
+        return code;
+    if (same_words(&now, before))
+        return 0;
+    code =
+        error_set(err, ERR_CONFLICT, "%s has been changed meanwhile: look at it and try again", before->ulid);
+    if (err != NULL)
+        err->retryable = true;
+    return code;
+}
 
 static int replace(struct sqlite3 *db, void *argument, struct error *err)
 {
@@ -274,6 +309,8 @@ static int replace(struct sqlite3 *db, void *argument, struct error *err)
     char seed[24];
 
     int code = check_waiting(db, item->ulid, err);
+    if (code == 0)
+        code = check_unchanged(db, replacement->before, err);
     if (code != 0)
         return code;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)item->seed);
@@ -286,10 +323,10 @@ static int replace(struct sqlite3 *db, void *argument, struct error *err)
         item->note, seed, item->priority, item->not_before_ns, item->until_ns, item->duration_s, item->ulid);
 }
 
-int queue_replace(struct recorder *recorder, const struct queue_item *item, const char *document,
-                  struct error *err)
+int queue_replace(struct recorder *recorder, const struct queue_item *before, const struct queue_item *item,
+                  const char *document, struct error *err)
 {
-    struct replacement replacement = { .item = item, .document = document };
+    struct replacement replacement = { .before = before, .item = item, .document = document };
 
     return recorder_do(recorder, replace, &replacement, err);
 }

@@ -43,9 +43,11 @@ int queue_take(struct recorder *recorder, int64_t now_ns, bool may_begin, struct
                struct error *err);
 /* Gives back what was taken, and did not become a run: 1. 0: it did. */
 int queue_untake(struct recorder *recorder, const char *ulid, struct error *err);
-/* Replaces everything but ULID, place and time of adding. document NULL: it stays. */
-int queue_replace(struct recorder *recorder, const struct queue_item *item, const char *document,
-                  struct error *err);
+/* Replaces everything but ULID, place and time of adding. document NULL: it stays. ERR_CONFLICT, retryable,
+ * when the entry is no longer as it was `before`: somebody else has changed it, or moved it to another
+ * priority. */
+int queue_replace(struct recorder *recorder, const struct queue_item *before, const struct queue_item *item,
+                  const char *document, struct error *err);
 int queue_move(struct recorder *recorder, const char *ulid, int to, struct error *err);
 int queue_remove(struct recorder *recorder, const char *ulid, struct error *err);
 /* Nothing is begun from now on. by_run: because of how a run has ended, which a person's clear() mends; where

@@ -163,9 +163,13 @@ static void rows(void **state)
     assert_string_equal(text, "{\"name\":\"c\"}");
     assert_string_equal(item.note, "it's \"quoted\"");
     assert_true(item.seed == UINT64_MAX && item.duration_s == 1.5 && item.added_ns == 7);
+    struct queue_item before = item;
     item.priority = 9;
     item.not_before_ns = 1000;
-    assert_ok(queue_replace(recorder, &item, "{\"name\":\"d\"}", &err));
+    assert_ok(queue_replace(recorder, &before, &item, "{\"name\":\"d\"}", &err));
+    /* Who has seen it as it was before that must look again. */
+    assert_int_equal(queue_replace(recorder, &before, &before, NULL, &err), ERR_CONFLICT);
+    assert_true(err.retryable);
     free(text);
     assert_int_equal(queue_find(f->db, "01HX", &item, NULL, &err), ERR_CONFLICT);
     assert_int_equal(queue_find(f->db, "01H", &item, NULL, &err), ERR_INVALID);
@@ -176,7 +180,7 @@ static void rows(void **state)
     assert_int_equal(taken.waiting, 2);
     item = taken.item;
     assert_int_equal(queue_remove(recorder, ULID_C, &err), ERR_CONFLICT);
-    assert_int_equal(queue_replace(recorder, &item, NULL, &err), ERR_CONFLICT);
+    assert_int_equal(queue_replace(recorder, &item, &item, NULL, &err), ERR_CONFLICT);
     assert_int_equal(queue_move(recorder, ULID_C, 1, &err), ERR_CONFLICT);
     order_of(f->db, order);
     assert_string_equal(order, "BA");
