@@ -11,7 +11,7 @@
  * sources: drivers/scpi_link.c drivers/scpi_talk.c drivers/scpi_text.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c tests/fuzz/fake_transport.c
  * options: -max_len=2048
- * edges: 510 */
+ * edges: 650 */
 #include <ctype.h>
 #include <math.h>
 
@@ -30,7 +30,18 @@ static const struct {
     { "configs/instruments/keysight-n6705c-n6784a.json", CLASS_SMU },
     { "configs/instruments/keithley-2450.json", CLASS_SMU },
     { "configs/instruments/keysight-34461a.json", CLASS_DMM },
+    { "configs/instruments/espec-p300.json", CLASS_CHAMBER },
+    { "configs/instruments/intest-thermostream.json", CLASS_CHAMBER },
+    { "configs/instruments/thermotron-3800.json", CLASS_CHAMBER },
+    { "configs/instruments/keithley-2400.json", CLASS_SMU },
+    { "configs/instruments/keysight-n6700b-n6752a.json", CLASS_PSU },
+    { "configs/instruments/keysight-n6705c-n6762a.json", CLASS_PSU },
+    { "configs/instruments/rigol-dp832.json", CLASS_PSU },
+    { "configs/instruments/rs-hmp4040.json", CLASS_PSU },
+    { "configs/instruments/rs-nge103.json", CLASS_PSU },
+    { "configs/instruments/siglent-spd3303x.json", CLASS_PSU },
 };
+enum { DIALECTS = sizeof dialects / sizeof dialects[0] };
 
 int64_t clock_wall_now(void)
 {
@@ -43,25 +54,48 @@ static void check_sent(void)
     size_t n = fake_transport_sent(&sent);
 
     for (size_t i = 0; i < n; i++) {
-        FUZZ_CHECK(isprint(sent[i]) || sent[i] == '\n');
+        FUZZ_CHECK(isprint(sent[i]) || sent[i] == '\n' ||
+                   (sent[i] == '\r' && (i + 1 == n || sent[i + 1] == '\n')));
         if (i + 3 < n) /* " nan", ",inf": no number of 488.2 */
             FUZZ_CHECK(isalpha(sent[i]) ||
                        (memcmp(sent + i + 1, "nan", 3) != 0 && memcmp(sent + i + 1, "inf", 3) != 0));
     }
 }
 
-static void check_answer(const struct message *m, const uint8_t *payload)
+static void check_state(const struct message *m, int class)
 {
     static const uint32_t known = MESSAGE_ON | MESSAGE_LIMITING | MESSAGE_TRIPPED;
+    static const uint32_t chamber = MESSAGE_SETTLED | MESSAGE_UNSETTLED;
+
+    FUZZ_CHECK((m->flags & ~(class == CLASS_CHAMBER ? known | chamber : known)) == 0);
+    FUZZ_CHECK((m->flags & chamber) != chamber);
+    FUZZ_CHECK(isfinite(m->value[0]));
+    FUZZ_CHECK(isfinite(m->value[1]) || (class == CLASS_CHAMBER && (m->flags & MESSAGE_TRIPPED) != 0));
+}
+
+/* Values of a logger, then their times; a value that is none is flagged. */
+static void check_log(const struct message *m, const uint8_t *payload)
+{
+    double value;
+
+    FUZZ_CHECK(m->payload_length == m->count * 2 * sizeof value);
+    for (uint32_t i = 0; i < m->count; i++) {
+        memcpy(&value, payload + i * sizeof value, sizeof value);
+        FUZZ_CHECK(isfinite(value) || (m->flags & READING_NOT_A_NUMBER) != 0);
+    }
+}
+
+static void check_answer(const struct message *m, const uint8_t *payload, int class)
+{
 
     if (m->op == MESSAGE_MEASURE) {
         FUZZ_CHECK(isfinite(m->value[0]) || (m->flags & READING_NOT_A_NUMBER));
         FUZZ_CHECK(isnan(m->value[1]) || m->value[1] >= 0);
     }
-    if (m->op == MESSAGE_STATE) {
-        FUZZ_CHECK((m->flags & ~known) == 0);
-        FUZZ_CHECK(isfinite(m->value[0]) && isfinite(m->value[1]));
-    }
+    if (m->op == MESSAGE_STATE)
+        check_state(m, class);
+    if (m->op == MESSAGE_LOG_READ)
+        check_log(m, payload);
     if (m->op == MESSAGE_OUTPUT)
         FUZZ_CHECK(m->value[0] == 0 || m->value[0] == 1);
     if (m->op == MESSAGE_IDENTIFY) {
@@ -72,7 +106,7 @@ static void check_answer(const struct message *m, const uint8_t *payload)
     }
 }
 
-static void check_request(void *state, struct fuzz_input *choice)
+static void check_request(void *state, struct fuzz_input *choice, int class)
 {
     static uint8_t payload[MESSAGE_PAYLOAD_MAX];
     static const double values[] = { 0, 1, 0.8, -1, NAN, 1e300, INFINITY, 1e-12 };
@@ -95,7 +129,7 @@ static void check_request(void *state, struct fuzz_input *choice)
         FUZZ_CHECK(memcmp(&before, &message, sizeof before) == 0);
     } else {
         FUZZ_CHECK(message.payload_length <= sizeof payload);
-        check_answer(&message, payload);
+        check_answer(&message, payload, class);
     }
     check_sent();
 }
@@ -107,7 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = { 0 };
     struct fuzz_input choice = { data, size < CHOICES ? size : CHOICES };
     struct fuzz_input answers = { data + choice.size, size - choice.size };
-    unsigned which = fuzz_take(&choice, 1) % 4;
+    unsigned which = fuzz_take(&choice, 1) % DIALECTS;
     size_t piece = fuzz_take(&choice, 1) + 1u;
     void *state = NULL;
 
@@ -120,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     for (int i = 0; i < REQUESTS; i++) {
-        check_request(state, &choice);
+        check_request(state, &choice, dialects[which].class);
         if (fuzz_take(&choice, 1) % 8 == 7)
             driver_scpi.resync(state, &err);
     }

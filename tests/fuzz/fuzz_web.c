@@ -8,7 +8,7 @@
  *
  * sources: daemon/base db web
  * options: -max_len=4096
- * edges: 620 */
+ * edges: 850 */
 #include <ctype.h>
 #include <strings.h>
 
@@ -324,15 +324,31 @@ static void check_parameters(const struct web_call *call)
     }
 }
 
+/* There is no token, so nothing that a request can say opens what is not public. */
+static void check_authority(struct web_call *call)
+{
+    bool may = router_authorize(call);
+
+    FUZZ_CHECK(may == (call->request->local || call->route->role == ROLE_PUBLIC));
+    if (may)
+        return;
+    FUZZ_CHECK(call->reply->status == 401 && call->who.role == ROLE_PUBLIC);
+    check_reply(call->reply);
+    reply_free(call->reply);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct raw raw;
     struct web_reply reply;
     if (query == NULL)
         open_store();
-    struct web_call call = {
-        .request = &raw.request, .reply = &reply, .query = query, .command = size % 4 != 0 ? &agreeable : NULL
-    };
+    struct web_call call = { .request = &raw.request,
+                             .reply = &reply,
+                             .query = query,
+                             .site = "http://127.0.0.1:8080",
+                             .command = size % 4 != 0 ? &agreeable : NULL };
+    MUST(auth_open(NULL, &call.auth, NULL));
 
     reply_init(&reply);
     parse(&raw, data, size);
@@ -346,12 +362,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (const char *p = call.id; *p != '\0'; p++)
             FUZZ_CHECK(isprint((unsigned char)*p) && *p != '/');
         check_parameters(&call);
+        check_authority(&call);
         if ((call.route->flags & ROUTE_STREAM) == 0) {
             router_run(&call);
             check_reply(&reply);
         }
     }
     reply_free(&reply);
+    auth_close(call.auth);
     free(raw.text);
     return 0;
 }
