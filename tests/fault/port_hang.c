@@ -3,7 +3,8 @@
  *
  * port_hang: preloaded, it lets one instrument's link hang in a system call that knows no deadline, as a
  * library or a kernel driver may: in the program NB_HANG_PROGRAM, once the file NB_HANG_FILE exists, a send()
- * of the text NB_HANG_TEXT does not return as long as the file is there. For tests/fault/035-hung-port and torture-death. */
+ * of the text NB_HANG_TEXT does not return as long as the file is there. For tests/fault/035-hung-port and
+ * torture-death. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
