@@ -197,19 +197,22 @@ static cJSON *problem_of(int status, const char *code, const char *detail, const
     return tree;
 }
 
-static void reply_tree(struct web_reply *reply, int status, const char *detail, cJSON *tree)
+static void reply_tree(struct web_reply *reply, int status, const char *detail, const char *pointer,
+                       cJSON *tree)
 {
     char *body = tree != NULL ? json_print(tree, false) : NULL;
 
     cJSON_Delete(tree);
     reply_text(reply, status, "application/problem+json", body);
-    snprintf(reply->why, sizeof reply->why, "%.*s", WEB_WHY_MAX - 1, detail);
+    bool where = pointer != NULL && pointer[0] != '\0';
+    snprintf(reply->why, sizeof reply->why, "%.60s%s%.*s", where ? pointer : "", where ? ": " : "",
+             WEB_WHY_MAX - 64, detail);
 }
 
 void reply_problem(struct web_reply *reply, int status, const char *code, const char *detail,
                    const char *pointer, const char *hint)
 {
-    reply_tree(reply, status, detail, problem_of(status, code, detail, pointer, hint));
+    reply_tree(reply, status, detail, pointer, problem_of(status, code, detail, pointer, hint));
 }
 
 void reply_problems(struct web_reply *reply, const struct json_problems *problems)
@@ -231,7 +234,7 @@ void reply_problems(struct web_reply *reply, const struct json_problems *problem
         cJSON_AddItemToArray(list, item);
     }
     json_add_number(tree, "problem_count", problems->count);
-    reply_tree(reply, 422, detail, tree);
+    reply_tree(reply, 422, detail, first->pointer, tree);
 }
 
 int reply_status_of(int code)
