@@ -278,6 +278,24 @@ static void a_running_actor_holds_time_until_it_dies(void **state)
     }
 }
 
+static void who_is_dropped_has_lost_the_clock(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct error err;
+    struct clock_actor *actor;
+    prepare(&f);
+    start(&f);
+    assert_int_equal(clock_actor_open(f.clock, "a", 1, &actor, NULL), 0);
+    assert_int_equal(clock_sleep_until(actor, NS_PER_S, -1), 0);
+    assert_false(clock_is_lost(f.clock));
+    assert_int_equal(clock_evict(f.clock, getpid(), &err), 0);
+    assert_int_equal(clock_sleep_until(actor, 2 * NS_PER_S, -1), ERR_FENCED);
+    assert_true(clock_is_lost(f.clock));
+    clock_actor_close(actor);
+    finish(&f);
+}
+
 static void a_cut_ends_a_sleep(void **state)
 {
     (void)state;
@@ -311,6 +329,7 @@ int main(void)
         cmocka_unit_test(late_notify_is_harmless),
         cmocka_unit_test(a_running_actor_holds_time_until_it_dies),
         cmocka_unit_test(a_cut_ends_a_sleep),
+        cmocka_unit_test(who_is_dropped_has_lost_the_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
