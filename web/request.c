@@ -204,9 +204,10 @@ static void reply_tree(struct web_reply *reply, int status, const char *detail, 
 
     cJSON_Delete(tree);
     reply_text(reply, status, "application/problem+json", body);
-    bool where = pointer != NULL && pointer[0] != '\0';
-    snprintf(reply->why, sizeof reply->why, "%.60s%s%.*s", where ? pointer : "", where ? ": " : "",
-             WEB_WHY_MAX - 64, detail);
+    if (pointer != NULL && pointer[0] != '\0')
+        snprintf(reply->why, sizeof reply->why, "%.60s: %.*s", pointer, WEB_WHY_MAX - 64, detail);
+    else
+        snprintf(reply->why, sizeof reply->why, "%.*s", WEB_WHY_MAX - 1, detail);
 }
 
 void reply_problem(struct web_reply *reply, int status, const char *code, const char *detail,
