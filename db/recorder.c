@@ -217,6 +217,18 @@ static void answer(struct recorder *r, struct recorder_call **calls, int call_co
     pthread_cond_broadcast(&r->changed);
 }
 
+/* Another program holds the write lock: a shell with an open transaction. However long it does, that is no
+ * reason to lose a night; only the end of the recorder's life does not wait for ever. */
+static bool postpone_locked(struct recorder *r)
+{
+    int64_t now_ns = clock_host_now();
+
+    if (r->locked_ns == 0)
+        r->locked_ns = now_ns;
+    r->retry_ns = now_ns + RECORDER_RETRY_MS * NS_PER_MS;
+    return !r->closing || now_ns - r->locked_ns < STORE_WRITER_BUSY_MS * NS_PER_MS;
+}
+
 /* The disk is full: the group will come again; with the ballast given back, at once. False at the end of the
  * recorder's life: then it is a failure as any other. So it is when no memory is found again and again; one
  * allocation that failed is worth another try. */
@@ -226,6 +238,8 @@ static bool postpone(struct recorder *r, const struct error *err)
         log_notice("recorder: %s: the same again", err->message);
         return true;
     }
+    if (err->code == ERR_CONFLICT && err->retryable)
+        return postpone_locked(r);
     if (err->code != ERR_FULL || !err->retryable)
         return false;
     if (space_release(&r->space)) {
@@ -249,7 +263,7 @@ static void write_group(struct recorder *r)
     ring_release(&r->ring, applied);
     if (code != 0 && applied == 0 && postpone(r, &err))
         return;
-    r->retry_ns = 0;
+    r->retry_ns = r->locked_ns = 0;
     r->memory_tries = 0;
     r->space.spent = r->space.spent && code != 0;
     recorder_look(r);
@@ -383,6 +397,7 @@ int recorder_open(const char *db_path, struct recorder **ret_recorder, struct er
     if (code == 0)
         code = writer_open(r->store, &r->writer, err);
     if (code == 0) {
+        store_set_patience(r->store, RECORDER_LOCK_MS);
         space_open(&r->space, db_path);
         recorder_look(r);
         r->next_calibration = writer_last_calibration(r->writer) + 1;

@@ -35,7 +35,7 @@ enum recorder_kind {
     KIND_WITHDRAWN /* a call whose caller was refused */
 };
 
-enum { RECORDER_RETRY_MS = 250, RECORDER_RETRY_NOW = -1 };
+enum { RECORDER_RETRY_MS = 250, RECORDER_RETRY_NOW = -1, RECORDER_LOCK_MS = 500 };
 enum { RECORDER_MEMORY_TRIES = 3 }; /* of one group that finds no memory */
 
 /* What the writer may be asked to do, inside the transaction of a group: SQL and nothing else, for a full
@@ -76,9 +76,10 @@ struct recorder {
     struct recorder_notice notices[RECORDER_NOTICES_MAX]; /* writer thread */
     int notice_count;
     struct space space; /* writer thread */
-    int64_t retry_ns;   /* writer thread: SQLite found the disk full; not before then again; 0: it did not */
-    int memory_tries;   /* writer thread: groups in a row that found no memory */
-    bool run_ended;     /* writer thread: in the group that is being written */
+    int64_t retry_ns; /* writer thread: SQLite found the disk full, or locked; not before then again; 0: no */
+    int64_t locked_ns; /* writer thread: since when another program holds the write lock; 0: it does not */
+    int memory_tries;  /* writer thread: groups in a row that found no memory */
+    bool run_ended;    /* writer thread: in the group that is being written */
     enum recorder_condition told; /* writer thread: what the log has been told */
     pthread_t thread;
 

@@ -21,14 +21,17 @@ bool recorder_refuses(const struct recorder *r, struct error *err)
     return true;
 }
 
-static void describe(struct recorder_health *h, const char *db_path)
+static void describe(struct recorder_health *h, const char *db_path, bool locked)
 {
     char room[32], log[32];
 
     text_bytes((double)h->free_bytes, room, sizeof room);
     text_bytes((double)h->wal_bytes, log, sizeof log);
     h->text[0] = '\0';
-    if (h->wal_bytes >= STORE_WAL_ALARM_BYTES)
+    if (locked)
+        snprintf(h->text, sizeof h->text,
+                 "another program holds the write lock of %.80s: recording waits until it lets go", db_path);
+    else if (h->wal_bytes >= STORE_WAL_ALARM_BYTES)
         snprintf(h->text, sizeof h->text,
                  "the log of %.80s has grown to %s because somebody reads it for long: end old readers%s",
                  db_path, log, h->condition == RECORDER_PAUSED ? "; recording waits for that" : "");
@@ -65,7 +68,7 @@ enum recorder_condition recorder_look(struct recorder *r)
         h->condition = RECORDER_LOW;
     if (r->retry_ns != 0 || h->wal_bytes >= STORE_WAL_MAX_BYTES)
         h->condition = RECORDER_PAUSED;
-    describe(h, store_path(r->store));
+    describe(h, store_path(r->store), r->locked_ns != 0);
     tell_health(r, h);
     return h->condition;
 }

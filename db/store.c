@@ -218,3 +218,8 @@ void store_trace_path(const char *store_path_text, const char *ulid, char *out, 
 {
     snprintf(out, size, "%s.traces/%s.trace", store_path_text, ulid);
 }
+
+void store_set_patience(struct store *store, int ms)
+{
+    sqlite3_busy_timeout(store->db, ms); /* fails for no handle only */
+}

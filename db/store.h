@@ -32,6 +32,9 @@ void store_close(struct store *store);
 int store_checkpoint(struct store *store, struct error *err);
 /* Gives back the memory of cached pages, which otherwise grows for weeks up to SQLite's limit. */
 void store_release_cache(struct store *store);
+/* How long the writer, which opens with STORE_WRITER_BUSY_MS, waits for another program's lock from here on.
+ */
+void store_set_patience(struct store *store, int ms);
 /* Size of the log as of the last commit. */
 int64_t store_wal_bytes(const struct store *store);
 /* For db/ only. */

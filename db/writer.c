@@ -81,7 +81,10 @@ int writer_begin(struct writer *w, struct error *err)
     if (sql_in_transaction(w->db))
         sql_exec(w->db, "ROLLBACK", &ignored);
     w->group_place = w->place;
-    return sql_exec(w->db, "BEGIN IMMEDIATE", err);
+    int code = sql_exec(w->db, "BEGIN IMMEDIATE", err);
+    if (code == ERR_CONFLICT && err != NULL)
+        err->retryable = true; /* somebody else writes */
+    return code;
 }
 
 int writer_write_attempt(struct writer *w, struct error *err)

@@ -267,6 +267,35 @@ static void sync_error_is_for_good(void **state)
     assert_int_equal(count(f, "SELECT count(*) FROM attempt WHERE cell_id = 1"), 1);
 }
 
+/* Somebody's shell with an open transaction, for as long as he likes: said, and waited for. */
+static void foreign_writer_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    struct recorder *recorder = begin(f);
+    const struct record_sink *sink = recorder_sink(recorder);
+    struct recorder_health health = { .condition = RECORDER_FINE };
+    struct error err;
+    sqlite3 *other = NULL;
+
+    assert_ok(sink->ack(sink->context, &err));
+    assert_int_equal(sqlite3_open(f->db, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    fixture_point(sink, 0, 1, VERDICT_PASS, 3);
+    while (health.condition == RECORDER_FINE) {
+        usleep(1000);
+        recorder_health(recorder, &health);
+    }
+    assert_int_equal(health.condition, RECORDER_PAUSED);
+    assert_non_null(strstr(health.text, "holds the write lock"));
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_ok(sink->ack(sink->context, &err));
+    assert_int_equal(count(f, "SELECT count(*) FROM reading"), 3);
+    recorder_health(recorder, &health);
+    assert_int_equal(health.condition, RECORDER_FINE);
+    assert_ok(recorder_close(recorder, &err));
+}
+
 static void long_reader_costs_only_the_log(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_queue_keeps_the_end_of_a_run, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(closing_a_full_store_says_so, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(sync_error_is_for_good, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(foreign_writer_is_waited_for, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(long_reader_costs_only_the_log, setup, fixture_teardown),
     };
 
