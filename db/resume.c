@@ -25,16 +25,22 @@ void resume_run_free(struct resume_run *run)
 }
 
 /* The campaign is the first half of the run's snapshot {"campaign":...,"plan":...}. */
-static char *campaign_of(const char *snapshot)
+static int take_campaign(const char *snapshot, char **ret_text, struct error *err)
 {
     cJSON *root = NULL;
+    int code = json_parse(snapshot, strlen(snapshot), &root, err);
 
-    if (json_parse(snapshot, strlen(snapshot), &root, NULL) != 0)
-        return NULL;
+    if (code != 0)
+        return code;
     const cJSON *campaign = cJSON_GetObjectItemCaseSensitive(root, "campaign");
     char *text = cJSON_IsObject(campaign) ? json_print(campaign, false) : NULL;
+    if (text == NULL)
+        code = cJSON_IsObject(campaign) ? error_set(err, ERR_MEMORY, "no memory for it")
+                                        : error_set(err, ERR_INVALID, "it is not in the record");
     cJSON_Delete(root);
-    return text;
+    if (code == 0)
+        *ret_text = text;
+    return code;
 }
 
 static int take_run(struct sqlite3_stmt *stmt, struct resume_run *ret_run, struct error *err)
@@ -42,22 +48,24 @@ static int take_run(struct sqlite3_stmt *stmt, struct resume_run *ret_run, struc
     struct resume_run run = { .id = sql_col_int(stmt, 0) };
     char **const text[] = { &run.plan_hash,   &run.backend,      &run.operator_name, &run.tags,
                             &run.chip_serial, &run.network_hash, &run.dataset_hash };
+    const char *snapshot = sql_col_text(stmt, 3);
     bool complete = true;
 
     snprintf(run.ulid, sizeof run.ulid, "%s", sql_col_text(stmt, 1));
-    run.budget_s = sql_col_double(stmt, 12);
-    run.begin_time_ns = sql_col_int(stmt, 13);
-    run.begin_wall_ns = sql_col_int(stmt, 14);
+    run.budget_s = sql_col_double(stmt, 11);
+    run.begin_time_ns = sql_col_int(stmt, 12);
+    run.begin_wall_ns = sql_col_int(stmt, 13);
     run.seed = strtoull(sql_col_text(stmt, 2), NULL, 10);
-    run.campaign_json = campaign_of(sql_col_text(stmt, 3));
     for (int i = 0; i < (int)(sizeof text / sizeof *text); i++) {
         *text[i] = strdup(sql_col_text(stmt, 4 + i));
         complete = complete && *text[i] != NULL;
     }
-    if (!complete || run.campaign_json == NULL) {
-        int code = complete
-                       ? error_set(err, ERR_INVALID, "run %s: its campaign cannot be read back", run.ulid)
-                       : error_set(err, ERR_MEMORY, "no memory for run %s", run.ulid);
+    int code = sql_check_row(stmt, err);
+    if (code == 0 && !complete)
+        code = error_set(err, ERR_MEMORY, "no memory for run %s", run.ulid);
+    if (code == 0 && (code = take_campaign(snapshot, &run.campaign_json, err)) != 0)
+        error_prefix(err, "run %s: its campaign cannot be read back", run.ulid);
+    if (code != 0) {
         resume_run_free(&run);
         return code;
     }
@@ -80,9 +88,10 @@ static int take_state(struct query *query, struct resume_run *run, struct error 
     if (code == 1) {
         snprintf(run->state, sizeof run->state, "%s", sql_col_text(stmt, 0));
         snprintf(run->reason, sizeof run->reason, "%s", sql_col_text(stmt, 1));
+        code = sql_check_row(stmt, err);
     }
     sql_finish(stmt);
-    return code < 0 ? code : 0;
+    return code;
 }
 
 int resume_find(struct query *query, struct resume_run *ret_run, struct error *err)
@@ -90,16 +99,16 @@ int resume_find(struct query *query, struct resume_run *ret_run, struct error *e
     struct sqlite3_stmt *stmt = NULL;
     int code = query_select(query, &stmt, err,
                             "SELECT r.id, r.ulid, r.seed, r.plan, r.plan_hash, r.backend, r.operator, r.tags,"
-                            " c.serial, r.network_hash, r.dataset_hash, r.state, r.budget_s, r.begin_time_ns,"
-                            " r.begin_wall_ns FROM run r"
-                            " JOIN chip c ON c.id = r.chip_id ORDER BY r.id DESC LIMIT 1",
+                            " c.serial, r.network_hash, r.dataset_hash, r.budget_s, r.begin_time_ns,"
+                            " r.begin_wall_ns FROM run r JOIN chip c ON c.id = r.chip_id"
+                            " WHERE r.id = (SELECT max(id) FROM run) AND r.state = 'interrupted'",
                             "");
 
     if (code == 0)
         code = sql_step(stmt, err);
-    if (code == 1 && strcmp(sql_col_text(stmt, 11), "interrupted") == 0)
+    if (code == 1)
         code = take_run(stmt, ret_run, err);
-    else if (code >= 0)
+    else if (code == 0)
         code = error_set(err, ERR_NOT_FOUND, "the newest run was not interrupted");
     sql_finish(stmt);
     if (code != 0)
@@ -154,7 +163,7 @@ int resume_points(struct query *query, const struct resume_run *run, struct resu
             list = more;
         }
         take_point(stmt, &list[count++]);
-        code = 0;
+        code = sql_check_row(stmt, err);
     }
     sql_finish(stmt);
     if (code < 0) {
@@ -198,8 +207,11 @@ int resume_values(struct query *query, int64_t attempt_id, resume_value_fn *each
                             "l", attempt_id);
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
-        each(context, sql_col_text(stmt, 0), sql_col_double(stmt, 1), sql_col_double(stmt, 2));
-        code = 0;
+        const char *channel = sql_col_text(stmt, 0);
+
+        code = sql_check_row(stmt, err);
+        if (code == 0)
+            each(context, channel, sql_col_double(stmt, 1), sql_col_double(stmt, 2));
     }
     sql_finish(stmt);
     return code;
@@ -235,18 +247,41 @@ int resume_samples(struct query *query, int64_t attempt_id, int first, struct re
     return 0;
 }
 
-static int numbers_of(const char *text, double *value, int max)
+/* None where it is no list of numbers. */
+static int take_numbers(const char *text, double value[RESUME_COEFFICIENTS_MAX], int *ret_count,
+                        struct error *err)
 {
     cJSON *list = NULL;
     int count = 0;
 
-    if (json_parse(text, strlen(text), &list, NULL) != 0)
-        return 0;
-    for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item != NULL && count < max;
-         item = item->next)
+    int code = json_parse(text, strlen(text), &list, err);
+    if (code == ERR_MEMORY)
+        return code;
+    for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL;
+         item != NULL && count < RESUME_COEFFICIENTS_MAX; item = item->next)
         value[count++] = cJSON_IsNumber(item) ? item->valuedouble : 0.0;
     cJSON_Delete(list);
-    return count;
+    *ret_count = count;
+    return 0;
+}
+
+static int give_calibration(struct sqlite3_stmt *stmt, const char *kind, resume_calibration_fn *each,
+                            void *context, struct error *err)
+{
+    double value[RESUME_COEFFICIENTS_MAX];
+    struct record_calibration calibration = { .key = sql_col_text(stmt, 1),
+                                              .kind = kind,
+                                              .coefficient = value,
+                                              .validity_s = sql_col_double(stmt, 3),
+                                              .time_ns = sql_col_int(stmt, 4) };
+    const char *coefficients = sql_col_text(stmt, 2);
+
+    int code = sql_check_row(stmt, err);
+    if (code == 0)
+        code = take_numbers(coefficients, value, &calibration.coefficient_count, err);
+    if (code == 0)
+        each(context, sql_col_int(stmt, 0), &calibration);
+    return code;
 }
 
 int resume_calibrations(struct query *query, const struct resume_run *run, const char *kind,
@@ -259,19 +294,8 @@ int resume_calibrations(struct query *query, const struct resume_run *run, const
         " ORDER BY id",
         "lt", run->id, kind);
 
-    while (code == 0 && (code = sql_step(stmt, err)) == 1) {
-        double value[RESUME_COEFFICIENTS_MAX];
-        int count = numbers_of(sql_col_text(stmt, 2), value, RESUME_COEFFICIENTS_MAX);
-
-        const struct record_calibration calibration = { .key = sql_col_text(stmt, 1),
-                                                        .kind = kind,
-                                                        .coefficient = value,
-                                                        .coefficient_count = count,
-                                                        .validity_s = sql_col_double(stmt, 3),
-                                                        .time_ns = sql_col_int(stmt, 4) };
-        each(context, sql_col_int(stmt, 0), &calibration);
-        code = 0;
-    }
+    while (code == 0 && (code = sql_step(stmt, err)) == 1)
+        code = give_calibration(stmt, kind, each, context, err);
     sql_finish(stmt);
     return code;
 }
@@ -316,12 +340,12 @@ int resume_fruitless(struct query *query, const struct resume_run *run, const ch
                             "l", run->id);
 
     while (code == 0 && (code = sql_step(stmt, err)) == 1) {
-        if (strcmp(details, sql_col_text(stmt, 0)) != 0) {
-            code = 0;
+        bool same = strcmp(details, sql_col_text(stmt, 0)) == 0;
+
+        code = sql_check_row(stmt, err);
+        if (!same)
             break;
-        }
         count++;
-        code = 0;
     }
     sql_finish(stmt);
     if (code < 0)

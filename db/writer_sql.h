@@ -5,7 +5,6 @@
 #ifndef DB_WRITER_SQL_H
 #define DB_WRITER_SQL_H
 
-/* Sixteen rows in one statement cost half of sixteen statements: the tree is descended once. */
 /* The end of an INSERT into queue_hold: there is one row. What a person has held stays his, and where both he
  * and a run have a reason, both are told. */
 #define QUEUE_HOLD_AGAIN                                                                                     \
@@ -13,6 +12,7 @@
     " substr(reason, 1, 250) || '; ' || excluded.reason END, by_run = min(by_run, excluded.by_run),"         \
     " wall_ns = excluded.wall_ns"
 
+/* Sixteen rows in one statement cost half of sixteen statements: the tree is descended once. */
 enum { ROWS = 16, READING_COLUMNS = 9, SAMPLE_COLUMNS = 12 };
 
 enum statement {
