@@ -110,6 +110,8 @@ static int execute(struct sched *sched, struct run_result *ret_result, bool *ret
         .pause = &sched->pause,
         .deadline_ns = limit.deadline_ns,
         .budget_s = limit.budget_s,
+        .latched = setup->latched,
+        .latched_context = setup->keeper_context,
         .progress = on_progress,
         .progress_context = sched,
         .ulid = sched->run.item.ulid,

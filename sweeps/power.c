@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POLL_INTERVAL_MS = 20 };
+enum { POLL_INTERVAL_MS = 20, VERIFY_TRIES = 5 };
 
 int power_init(struct power *power, const struct chip_profile *profile, const struct bench_file *bench,
                struct bench_client *client, struct error *err)
@@ -363,6 +363,8 @@ int power_down(struct power *power, bool emergency, bool *ret_off, struct error 
     int64_t begin_ns = bench_now(power->client);
     int rc = bench_safe(power->client, emergency, &missed, err);
     int off = verify_off(power, &off_err);
+    for (int tries = 1; (off == ERR_TRIPPED || off == ERR_CANCELLED) && tries < VERIFY_TRIES; tries++)
+        off = verify_off(power, &off_err); /* another e-stop has cut or dropped the question */
     bench_client_shield(power->client, false);
 
     for (int i = 0; i < PROFILE_RAILS_MAX; i++) {

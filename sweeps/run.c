@@ -428,6 +428,20 @@ static int make_safe(struct run *run, int code, struct error *err)
     return code;
 }
 
+/* Who finds an output off knows that it is, and the keeper why. */
+static void tell_cause(const struct run *run, int code, struct error *err)
+{
+    const struct run_context *context = run->context;
+    char found[sizeof err->message], why[160];
+
+    if (code != ERR_TRIPPED || err == NULL || context->latched == NULL ||
+        !context->latched(context->latched_context, why, sizeof why) || strstr(err->message, why) != NULL)
+        return;
+    snprintf(found, sizeof found, "%s", err->message);
+    snprintf(err->message, sizeof err->message, "%.*s (%s)", (int)(sizeof found - sizeof why - 4), found,
+             why);
+}
+
 static int finish(struct run *run, int code, struct error *err)
 {
     struct run_result *result = run->result;
@@ -435,6 +449,7 @@ static int finish(struct run *run, int code, struct error *err)
     char text[ERROR_LINE_MAX];
 
     code = make_safe(run, code, err);
+    tell_cause(run, code, err);
     snprintf(result->state, sizeof result->state, "%s", state_of(run, code, err));
     result->code = code;
     result->samples = run->progress.samples_done;

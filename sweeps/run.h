@@ -95,6 +95,10 @@ struct run_context {
     struct bench *bench;         /* NULL with the reference */
     struct bench_client *client; /* the runner's own; NULL with the reference */
     const struct record_sink *sink;
+    /* Why nothing may be switched on, if so: what has switched off is asked when the run finds it. NULL:
+     * nobody knows. */
+    bool (*latched)(void *context, char *out, size_t size);
+    void *latched_context;
     _Atomic int *command; /* enum run_command */
     _Atomic int *pause;   /* enum run_pause; NULL: never paused, and never held */
     run_progress_fn progress;
