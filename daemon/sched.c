@@ -310,6 +310,21 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
     return 0;
 }
 
+/* With the lock. An abort is never weakened to a stop, nor is what the next daemon would find in the store,
+ * where it stands first: the runner may end at once. */
+static void raise_command(struct sched *sched, int command)
+{
+    static const char *const words[] = {
+        [RUN_STOP] = "", [RUN_ABORT] = RUN_WORD_ABORT, [RUN_ESTOP] = RUN_WORD_ESTOP
+    };
+
+    if (atomic_load(&sched->command) >= command)
+        return;
+    if (words[command] != NULL) /* RUN_HALT: it is to go on */
+        recorder_hint_state(sched->setup.recorder, NULL, "stopping", words[command]);
+    atomic_store(&sched->command, command);
+}
+
 static int command_run(struct sched *sched, int command, const char *state, struct error *err)
 {
     char json[STATE_EVENT_MAX] = "";
@@ -320,9 +335,7 @@ static int command_run(struct sched *sched, int command, const char *state, stru
     if (!sched->busy) {
         code = error_set(err, ERR_CONFLICT, "no run is under way");
     } else {
-        /* An abort is never weakened to a stop. */
-        if (atomic_load(&sched->command) < command)
-            atomic_store(&sched->command, command);
+        raise_command(sched, command);
         if (command >= RUN_HALT) /* also of a runner that waits for room on the disk */
             recorder_refuse_waits(sched->setup.recorder, true);
         /* What is going down already is not cut: the outputs' read back would be lost. */
@@ -470,13 +483,11 @@ int sched_resume(struct sched *sched, char ret_ulid[ULID_TEXT], struct error *er
 
 int sched_stop(struct sched *sched, struct error *err)
 {
-    recorder_hint_state(sched->setup.recorder, NULL, "stopping", "");
     return command_run(sched, RUN_STOP, "stopping", err);
 }
 
 int sched_abort(struct sched *sched, struct error *err)
 {
-    recorder_hint_state(sched->setup.recorder, NULL, "stopping", RUN_WORD_ABORT);
     return command_run(sched, RUN_ABORT, "aborting", err);
 }
 
@@ -486,7 +497,6 @@ int sched_estop(struct sched *sched, const char *who, struct error *err)
                                           : error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
 
     /* The outputs are off (or the keeper said why not); now the run has to end too, also after our death. */
-    recorder_hint_state(sched->setup.recorder, NULL, "stopping", RUN_WORD_ESTOP);
     (void)command_run(sched, RUN_ESTOP, "aborting", NULL);
     if (code != ERR_UNSUPPORTED)
         tell_trip(sched, "", who);

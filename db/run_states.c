@@ -22,7 +22,8 @@ static const struct {
                                            TO(STOPPED) | BAD_ENDS },
     [RUN_STATE_PAUSED] = { "paused", TO(RUNNING) | TO(STOPPING) | TO(STOPPED) | BAD_ENDS },
     [RUN_STATE_HELD] = { "held", TO(RUNNING) | TO(STOPPING) | TO(STOPPED) | BAD_ENDS },
-    [RUN_STATE_STOPPING] = { "stopping", TO(STOPPED) | TO(DONE) | BAD_ENDS },
+    [RUN_STATE_STOPPING] = { "stopping",
+                             TO(STOPPING) /* by another word */ | TO(STOPPED) | TO(DONE) | BAD_ENDS },
     [RUN_STATE_INTERRUPTED] = { "interrupted", TO(RESUMED) | TO(ABORTED) },
     [RUN_STATE_RESUMED] = { "resumed", TO(RUNNING) | TO(PAUSED) | TO(HELD) | TO(STOPPING) | TO(DONE) |
                                            TO(STOPPED) | BAD_ENDS },

@@ -33,7 +33,7 @@ static void pairs(void **state)
         { "paused", "running", "stopping", "stopped", "aborted", "estop", "tripped", "failed",
           "interrupted" },
         { "held", "running", "stopping", "stopped", "aborted", "estop", "tripped", "failed", "interrupted" },
-        { "stopping", "stopped", "done", "aborted", "estop", "tripped", "failed", "interrupted" },
+        { "stopping", "stopping", "stopped", "done", "aborted", "estop", "tripped", "failed", "interrupted" },
         { "interrupted", "resumed", "aborted" },
         { "resumed", "running", "paused", "held", "stopping", "done", "stopped", "aborted", "estop",
           "tripped", "failed", "interrupted" },
