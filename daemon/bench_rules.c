@@ -66,11 +66,11 @@ int bench_rules_join(const struct bench_file *bench, cJSON *campaign, struct ben
     return code;
 }
 
-void bench_rules_point(const struct bench_rules *rules, struct json_problems *problems, int from)
+void bench_rules_point(const struct bench_rules *rules, struct json_problems *problems)
 {
     static const char BELOW[] = "/rules";
 
-    for (int i = from; i < problems->count && i < JSON_PROBLEMS_MAX; i++) {
+    for (int i = 0; i < problems->count && i < JSON_PROBLEMS_MAX; i++) {
         char *pointer = problems->item[i].pointer, moved[JSON_POINTER_MAX];
         if (rules->count == 0 || strncmp(pointer, BELOW, sizeof BELOW - 1) != 0)
             continue;

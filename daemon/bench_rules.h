@@ -18,7 +18,7 @@ struct bench_rules {
 /* Adds those that the campaign does not replace by one of the same name; none where it has no sweep. */
 int bench_rules_join(const struct bench_file *bench, cJSON *campaign, struct bench_rules *ret,
                      struct error *err);
-/* Mistakes in them, from number `from` on, are told where they were made: below /bench. */
-void bench_rules_point(const struct bench_rules *rules, struct json_problems *problems, int from);
+/* Mistakes in them are told where they were made: below /bench. */
+void bench_rules_point(const struct bench_rules *rules, struct json_problems *problems);
 
 #endif

@@ -195,7 +195,7 @@ int job_open(const struct job_request *request, struct job *ret_job, struct json
     cJSON_Delete(root);
     if (code == 0 && job.profile != NULL)
         code = make_plan(&job, request->seed, problems, err);
-    bench_rules_point(&rules, problems, 0);
+    bench_rules_point(&rules, problems);
     if ((code == 0 || code == ERR_INVALID) && problems->count > 0)
         code = json_problems_error(problems, request->path != NULL ? request->path : "campaign", err);
     if (code != 0) {
