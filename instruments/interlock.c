@@ -322,10 +322,11 @@ static bool is_chamber(const struct interlocks *locks, const struct bench_channe
     return locks->file->instrument[ch->instrument].class == CLASS_CHAMBER;
 }
 
+/* A chamber's own switch energises no chip. */
 static bool any_on(const struct interlocks *locks)
 {
     for (int c = 0; c < locks->file->channel_count; c++) {
-        if (locks->channel[c].on)
+        if (locks->channel[c].on && !is_chamber(locks, &locks->file->channel[c]))
             return true;
     }
     return false;

@@ -229,6 +229,10 @@ static void a_chamber_that_falls_silent_is_noticed(void **state)
     /* A rail's own readings say nothing about the chamber. */
     assert_true(answer(CORE, MESSAGE_MEASURE, QUANTITY_VOLTAGE, 0.8, 0, 17 * NS_PER_S));
     assert_false(interlocks_check_age(&locks, 17 * NS_PER_S, text, sizeof text));
+    /* Nor does its own switch. */
+    assert_true(answer(CORE, MESSAGE_OUTPUT, 0, 0, 0, 18 * NS_PER_S));
+    assert_true(answer(OVEN, MESSAGE_OUTPUT, 0, 1, 0, 18 * NS_PER_S));
+    assert_true(interlocks_check_age(&locks, 30 * NS_PER_S, text, sizeof text));
 }
 
 int main(void)
