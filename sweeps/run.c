@@ -240,6 +240,16 @@ static void report_point(struct run *run, const struct plan_step *planned, int i
     run->progress.cell = -1;
 }
 
+/* Once before each point: a rule that takes longer than its period would leave no time for any. 1: something
+ * was done. */
+static int ask_rules(struct run *run, bool *asked, struct error *err)
+{
+    int rc = *asked ? 0 : rules_pass(run, err);
+
+    *asked = rc > 0;
+    return rc;
+}
+
 static int run_cells(struct run *run, int step, struct error *err)
 {
     const struct plan_step *planned = &run->plan->step[step];
@@ -263,20 +273,11 @@ static int run_cells(struct run *run, int step, struct error *err)
         int index = strategy_next(run->plan, planned, verdict);
         if (index == STRATEGY_DONE)
             break;
-        if ((rc = skip_for_time(run, step, index, err)) != 0) {
+        if ((rc = skip_for_time(run, step, index, err)) != 0 ||
+            (has_rules && (rc = ask_rules(run, &rules_asked, err)) != 0)) {
             rc = rc > 0 ? 0 : rc;
             continue;
         }
-        /* Once before each point: a rule that takes longer than its period would leave no time for any. */
-        if (has_rules && !rules_asked) {
-            rules_asked = true;
-            rc = rules_pass(run, err);
-            if (rc != 0) {
-                rc = rc > 0 ? 0 : rc;
-                continue;
-            }
-        }
-        rules_asked = false;
         int cell_index = planned->first_cell + index;
         int64_t begin_ns = runner_now(run);
         struct run_point point = { .step = step,
