@@ -71,7 +71,9 @@ static void look(const struct latch *latch, struct latch_view *view)
 
     if (health_read(NULL, latch->setup.keeper_path, &health, &err) != 0)
         return; /* whoever needs the keeper says that it is away */
-    if (latch_look(view, health.latched, sched_trips(latch->setup.sched), sched_busy(latch->setup.sched)))
+    /* First: a run that is over by then has told its trip before. */
+    bool busy = sched_busy(latch->setup.sched);
+    if (latch_look(view, health.latched, sched_trips(latch->setup.sched), busy))
         tell(latch, health.reason);
     health_free(&health);
 }

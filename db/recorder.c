@@ -240,6 +240,7 @@ static bool postpone(struct recorder *r, const struct error *err)
     }
     if (err->code == ERR_CONFLICT && err->retryable)
         return postpone_locked(r);
+    r->locked_ns = 0; /* let go: else it would be told in the place of a full disk */
     if (err->code != ERR_FULL || !err->retryable)
         return false;
     if (space_release(&r->space)) {
