@@ -96,19 +96,24 @@ static bool all_done(struct call *const *call, int count)
 }
 
 /* Waits for the calls, at most limit_ns of host time. In virtual time a process that stands still with the
- * clock in its hands would hold us up too: after half the time it loses it, or begins another half. */
+ * clock in its hands would hold us up too: after half the time it loses it, or begins another half. While
+ * virtual time goes on nobody holds it: an instrument's time-out takes as long as this machine needs for it.
+ */
 static void wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns)
 {
     int64_t start_ns = clock_host_now(), patient_ns = start_ns + PATIENCE_NS;
     bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
+    int64_t seen_ns = clock_now(keeper->clock);
     while (!all_done(call, count)) {
         int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
         supervise_beat(keeper->options.page);
         if (left_ns <= 0 && stalled)
             return;
         if (left_ns <= 0) {
-            bool patient = keeper->patient && clock_host_now() < patient_ns;
-            stalled = keeper->stalled(keeper->stalled_context, patient);
+            bool patient = clock_host_now() < patient_ns, moves = clock_now(keeper->clock) != seen_ns;
+            seen_ns = clock_now(keeper->clock);
+            stalled =
+                !(patient && moves) && keeper->stalled(keeper->stalled_context, patient && keeper->patient);
             if (!stalled)
                 start_ns = clock_host_now();
             continue;
