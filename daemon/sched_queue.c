@@ -230,7 +230,7 @@ void sched_begin(struct sched *sched, const char *policy)
         log_notice("going on with run %s, which was interrupted", ulid);
     else if (code != ERR_NOT_FOUND)
         record_not_resumed(sched, &why);
-    if (code != 0)
+    if (code != 0 && strcmp(policy, "never") != 0)
         wait_for_person(sched, strcmp(policy, "ask") == 0);
     pthread_mutex_lock(&sched->lock);
     sched->begun = true;
