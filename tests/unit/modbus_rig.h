@@ -6,6 +6,9 @@
 #ifndef TESTS_UNIT_MODBUS_RIG_H
 #define TESTS_UNIT_MODBUS_RIG_H
 
+#include <semaphore.h>
+#include <sys/eventfd.h>
+
 #include "drivers/driver.h"
 #include "drivers/modbus_line.h"
 #include "drivers/sim/modbus_server.h"
@@ -37,6 +40,8 @@ struct slave {
     bool rtu;
     atomic_int fault, spoil; /* the next `spoil` answers have the fault */
     atomic_int units, requests;
+    sem_t *pays; /* a LATE answer waits for it, after it has raised cut_fd; NULL: it is late by LATE_MS */
+    int cut_fd;
     uint16_t reg[REGISTERS];
     uint8_t in[1024];
     size_t have;
@@ -120,8 +125,12 @@ static inline void answer_one(struct slave *s, const uint8_t *ask, const uint8_t
     }
     if (fault == BAD_CRC)
         frame[n - 1] ^= 0x10;
-    if (fault == LATE)
+    if (fault == LATE && s->pays != NULL) {
+        eventfd_write(s->cut_fd, 1);
+        sem_wait(s->pays);
+    } else if (fault == LATE) {
         usleep(LATE_MS * 1000);
+    }
     if (fault == STRAY_BYTE)
         peer_say(&s->peer, "\xff", 1);
     if (fault == HALF)
