@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * profile: reads and checks chip profiles.
- */
+ * profile: checks chip profiles. */
 #include "chip/profile.h"
 
 #include <errno.h>
@@ -10,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/base/text.h"
-
-enum { PROFILE_FILE_MAX = 1 << 20 };
 
 static const char *const ROLES[] = { "core", "io", "bias", "reference", NULL };
 static const char *const PIN_KINDS[] = { "supply", "input", "output", "analog", NULL };
@@ -76,6 +72,13 @@ static int read_list(const struct json_at *at, const char *key, bool required, i
         return max;
     }
     return count;
+}
+
+/* A name finds the first that has it: another one would never be met. */
+static void check_first(const struct json_at *at, const char *what, const char *name, bool is_first)
+{
+    if (!is_first)
+        json_problem(at, "", "%s '%s' is there twice", what, name);
 }
 
 static int read_integers(const struct json_at *at, const char *key, int min, int max, int *out)
@@ -145,10 +148,7 @@ static void parse_rails(const struct json_at *at, struct chip_profile *p)
     for (int i = 0; i < p->rail_count; i++) {
         struct json_at item = json_element(&list, i);
         parse_rail(&item, &p->rail[i]);
-        for (int j = 0; j < i; j++) {
-            if (strcmp(p->rail[i].name, p->rail[j].name) == 0)
-                json_problem(&item, "", "rail '%s' is there twice", p->rail[i].name);
-        }
+        check_first(&item, "rail", p->rail[i].name, profile_rail_index(p, p->rail[i].name) == i);
     }
 }
 
@@ -295,6 +295,7 @@ static void parse_fields(const struct json_at *at, struct profile_register *reg,
         read_name(&item, "name", true, field->name);
         field->bit = (int)json_integer(&item, "bit", true, 0, word_bits - 1, 0);
         field->width = (int)json_integer(&item, "width", false, 1, word_bits, 1);
+        check_first(&item, "field", field->name, profile_field(reg, field->name) == field);
         if (field->bit + field->width > word_bits)
             json_problem(&item, "", "field '%s' leaves the %d-bit register", field->name, word_bits);
     }
@@ -338,6 +339,7 @@ static void parse_memories(const struct json_at *at, struct chip_profile *p)
         struct profile_memory *memory = &p->memory[i];
         json_only(&item, known);
         read_name(&item, "name", true, memory->name);
+        check_first(&item, "memory", memory->name, profile_memory_index(p, memory->name) == i);
         memory->address = read_address(&item, "address", true);
         memory->bytes = read_address(&item, "bytes", true);
         memory->scope = (enum profile_scope)json_choice(&item, "scope", false, SCOPES, PROFILE_SCOPE_CHIP);
@@ -430,6 +432,7 @@ static void parse_trims(const struct json_at *at, struct chip_profile *p)
         struct profile_trim *trim = &p->trim[i];
         json_only(&item, known);
         read_name(&item, "name", true, trim->name);
+        check_first(&item, "trim", trim->name, profile_trim_index(p, trim->name) == i);
         trim->bit = (int)json_integer(&item, "bit", true, 0, 31, 0);
         trim->width = (int)json_integer(&item, "width", true, 1, 16, 1);
         trim->stride = read_address(&item, "stride", true);
@@ -456,6 +459,7 @@ static void parse_mux(const struct json_at *at, struct chip_profile *p)
         struct json_at item = json_element(&list, i);
         json_only(&item, known);
         read_name(&item, "name", true, p->mux[i].name);
+        check_first(&item, "test_mux entry", p->mux[i].name, profile_mux_index(p, p->mux[i].name) == i);
         p->mux[i].value = read_address(&item, "value", true);
     }
 }
@@ -549,52 +553,4 @@ int profile_parse(const struct json_at *root, struct chip_profile *ret_profile)
     parse_operating(root, p);
     parse_cycles(root, p);
     return root->problems->count > before ? ERR_INVALID : 0;
-}
-
-int profile_read(const char *path, struct chip_profile **ret_profile, struct json_problems *problems,
-                 struct error *err)
-{
-    char *text = NULL;
-    size_t length = 0;
-    cJSON *document = NULL;
-    uint8_t digest[SHA256_BYTES];
-    int rc = text_read_file(path, PROFILE_FILE_MAX, &text, &length, err);
-
-    if (rc)
-        return rc;
-    struct chip_profile *profile = calloc(1, sizeof *profile);
-    rc = profile ? json_parse(text, length, &document, err) : error_set(err, ERR_MEMORY, "no memory");
-    if (rc) {
-        error_prefix(err, "%s", path);
-    } else {
-        struct json_at root = json_root(document, problems);
-        profile_parse(&root, profile);
-        rc = json_problems_error(problems, path, err);
-    }
-    if (!rc) {
-        sha256(text, length, digest);
-        hash_hex(digest, sizeof digest, profile->hash);
-        *ret_profile = profile;
-        profile = NULL;
-    }
-    cJSON_Delete(document);
-    free(profile);
-    free(text);
-    return rc;
-}
-
-int profile_load(const char *path, struct chip_profile **ret_profile, struct error *err)
-{
-    struct json_problems *problems = calloc(1, sizeof *problems);
-
-    if (!problems)
-        return error_set(err, ERR_MEMORY, "no memory for the chip profile %s", path);
-    int rc = profile_read(path, ret_profile, problems, err);
-    free(problems);
-    return rc;
-}
-
-void profile_free(struct chip_profile *profile)
-{
-    free(profile);
 }

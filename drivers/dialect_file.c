@@ -129,6 +129,12 @@ static void check_placeholders(const struct json_at *at, const struct command_ru
                          "placeholder %.*s is not allowed here",
                          (int)strcspn(open, "} ,") + (open[strcspn(open, "} ,")] == '}'), open);
     }
+    bool open = false;
+    for (const char *p = text; *p; p++) {
+        if (*p == '}' && !open)
+            json_problem(at, "", "a '}' closes nothing");
+        open = *p == '{' || (open && *p != '}');
+    }
     if (rule->takes_value && !has_value)
         json_problem(at, "{v}", "'%s' sets a value but has no {v}", rule->name);
     if (rule->takes_count && !has_count)

@@ -5,7 +5,7 @@
  * looking: indices, limits and the power sequences.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
- * sources: daemon/base/hash.c chip/profile.c chip/profile_lookup.c
+ * sources: daemon/base/hash.c chip/profile.c chip/profile_file.c chip/profile_lookup.c
  * seeds: configs/chips/adelia2.json
  * options: -max_len=20000
  * edges: 280 */

@@ -126,7 +126,7 @@ static void all_mistakes_at_once(void **state)
                                     "\"VOLT {v},",
                                     "\"VOLT {volt},",
                                     "\"OUTP? (@{ch})\"",
-                                    "\"OUTP (@{ch})\"",
+                                    "\"OUTP (@{ch}})\"",
                                     "\"min\": 0, \"max\": 6.18",
                                     "\"min\": 7, \"max\": 6.18",
                                     "\"get_ovp\": \"VOLT:PROT? (@{ch})\",",
@@ -145,6 +145,7 @@ static void all_mistakes_at_once(void **state)
     assert_true(told("/commands/set_voltage", "placeholder {volt}"));
     assert_true(told("/commands/set_voltage", "has no {v}"));
     assert_true(told("/commands/get_output", "has no '?'"));
+    assert_true(told("/commands/get_output", "'}' closes nothing"));
     assert_true(told("/commands/measure_voltage", "no '?'"));
     assert_true(told("/channels/0/voltage", "above max"));
     assert_true(told("/commands", "'get_ovp' is missing"));

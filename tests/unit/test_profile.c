@@ -122,6 +122,13 @@ static void test_mistakes(void **state)
         { "\"ovp_v\": 2.05", "\"ovp_v\": 1.9", "ovp_v" },
         { "\"nominal_v\": 1.8", "\"nominal_v\": 1.5", "nominal_v" },
         { "\"VDDIO\"", "\"VDDD\"", "twice" },
+        { "\"PTAT\"", "\"VCM\"", "test_mux entry 'VCM' is there twice" },
+        { "\"WMEM\", \"address\"", "\"IMEM\", \"address\"", "memory 'IMEM' is there twice" },
+        { "\"name\": \"gain\"", "\"name\": \"offset\"", "trim 'offset' is there twice" },
+        { "\"TEMP\", \"address\": \"0x30\", \"access\": \"ro\", \"fields\": [",
+          "\"TEMP\", \"address\": \"0x30\", \"access\": \"ro\", \"fields\": [{\"name\": \"VALUE\", \"bit\": "
+          "12},",
+          "field 'VALUE' is there twice" },
         { "[\"VDDIO\"],", "", "rail 'VDDIO' is missing" },
         { "[\"VDDIO\"]", "[\"VDDIX\"]", "no rail" },
         { "\"framing\": \"adl2\"", "\"framing\": \"adl3\"", "/spi/framing" },
