@@ -129,7 +129,7 @@ class Daemon:
         with open(os.path.join(self.dir, "sim", "world.log")) as f:
             for line in f:
                 parts = line.split()
-                if len(parts) >= 2:
+                if len(parts) >= 2 and line.endswith("\n"):  # the last one may be half written yet
                     rows.append((int(parts[0]), parts[1], parts[2:]))
         return rows
 
