@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 static const char *const ROLES[] = { "core", "io", "bias", "reference", NULL };
 static const char *const PIN_KINDS[] = { "supply", "input", "output", "analog", NULL };
 static const char *const FRAMINGS[] = { "adl2", "adi16", NULL };
