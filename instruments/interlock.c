@@ -62,6 +62,9 @@ static int read_age_of(const struct interlocks *locks, const struct json_at *at)
     struct json_at chamber = json_member(at, "instrument", false), rail = json_member(at, "rail", false);
     if (chamber.node && rail.node)
         json_problem(&chamber, "", "a rail or a chamber, not both");
+    struct json_at channel = json_member(at, "channel", false);
+    if (channel.node && !chamber.node)
+        json_problem(&channel, "", "is a chamber's: which \"instrument\"?");
     return chamber.node ? read_chamber(locks, at) : read_rail(locks, at, false);
 }
 

@@ -79,6 +79,7 @@ static void mistakes_are_told_with_their_place(void **state)
         { "{\"rule\":\"temperature\",\"instrument\":\"oven\"}", "/interlocks/0/max_c" },
         { "{\"rule\":\"age\",\"max_s\":0.1}", "/interlocks/0/max_s" },
         { "{\"rule\":\"age\",\"max_s\":3,\"instrument\":\"psu\"}", "/interlocks/0" },
+        { "{\"rule\":\"age\",\"max_s\":3,\"rail\":\"VDDD\",\"channel\":1}", "/interlocks/0/channel" },
         { "{\"rule\":\"age\",\"max_s\":3,\"instrument\":\"oven\",\"rail\":\"VDDD\"}",
           "/interlocks/0/instrument" },
         { "{\"max_s\":1}", "/interlocks/0/rule" },
