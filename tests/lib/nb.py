@@ -55,9 +55,11 @@ class Daemon:
         self.bench, self.seed, self.die, self.chip, self.real = bench, seed, die, chip, real
         self.env, self.extra = env or {}, list(extra)
         self.process = None
-        self.crashed = False
+        self.crashed = False  # once: what the sanitizer said of it stays in the log
+        self.killed = False   # the one that runs now
 
     def start(self):
+        self.killed = False
         args = [program("nightbenchd"), "--bench", self.bench, "--run-dir", self.dir, "--db", self.db, "--sim",
                 "--real" if self.real else "--virtual", "--seed", str(self.seed), "--die", str(self.die)] + self.extra
         if self.chip:
@@ -144,7 +146,9 @@ class Daemon:
         return json.loads(answer)
 
     def kill(self, signum=signal.SIGKILL):
-        self.crashed = signum in (signal.SIGSEGV, signal.SIGABRT)
+        crash = signum in (signal.SIGSEGV, signal.SIGABRT)
+        self.crashed = self.crashed or crash
+        self.killed = self.killed or crash or signum == signal.SIGKILL
         self.process.send_signal(signum)
 
     def stop(self):
@@ -180,7 +184,8 @@ class Daemon:
             sys.stderr.write(self.logs())
             self.close()
             return
-        running = self.process.poll() is None
+        # One that the test has killed may still be on its way out: its outputs are off before its process is gone.
+        running = self.process.poll() is None and not self.killed
         self.stop()
         logs = self.logs()
         self.close()
