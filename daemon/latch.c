@@ -1,27 +1,23 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * latch: the looking thread.
+ * latch: what is looked at, and what is told.
  */
 #include "daemon/latch.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/ticker.h"
 #include "daemon/health.h"
 
 enum { LOOK_S = 1 };
 
 struct latch {
     struct latch_setup setup;
-    pthread_t thread;
-
-    pthread_mutex_t lock; /* guards closing */
-    pthread_cond_t wake;
-    bool closing;
+    struct latch_view view; /* the ticker's alone */
+    struct ticker *ticker;
 };
 
 bool latch_look(struct latch_view *view, bool latched, uint64_t trips, bool busy)
@@ -64,8 +60,9 @@ static void tell(const struct latch *latch, const char *reason)
         log_error("recording a trip", &err);
 }
 
-static void look(const struct latch *latch, struct latch_view *view)
+static void look(void *context)
 {
+    struct latch *latch = context;
     struct error err = { .code = 0 };
     struct health health;
 
@@ -73,42 +70,13 @@ static void look(const struct latch *latch, struct latch_view *view)
         return; /* whoever needs the keeper says that it is away */
     /* First: a run that is over by then has told its trip before. */
     bool busy = sched_busy(latch->setup.sched);
-    if (latch_look(view, health.latched, sched_trips(latch->setup.sched), busy))
+    if (latch_look(&latch->view, health.latched, sched_trips(latch->setup.sched), busy))
         tell(latch, health.reason);
     health_free(&health);
 }
 
-static void *latch_main(void *context)
-{
-    struct latch *latch = context;
-    struct latch_view view = { .started = false };
-    struct timespec until;
-
-    pthread_mutex_lock(&latch->lock);
-    while (!latch->closing) {
-        pthread_mutex_unlock(&latch->lock);
-        look(latch, &view);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += LOOK_S;
-        pthread_mutex_lock(&latch->lock);
-        if (!latch->closing)
-            pthread_cond_timedwait(&latch->wake, &latch->lock, &until);
-    }
-    pthread_mutex_unlock(&latch->lock);
-    return NULL;
-}
-
-static void destroy(struct latch *latch)
-{
-    pthread_cond_destroy(&latch->wake);
-    pthread_mutex_destroy(&latch->lock);
-    free(latch);
-}
-
 int latch_open(const struct latch_setup *setup, struct latch **ret_latch, struct error *err)
 {
-    pthread_condattr_t attributes;
-
     *ret_latch = NULL;
     if (setup->keeper_path == NULL)
         return 0;
@@ -116,15 +84,10 @@ int latch_open(const struct latch_setup *setup, struct latch **ret_latch, struct
     if (latch == NULL)
         return error_set(err, ERR_MEMORY, "no memory to watch the keeper's latch");
     latch->setup = *setup;
-    pthread_mutex_init(&latch->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&latch->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-    int failure = pthread_create(&latch->thread, NULL, latch_main, latch);
-    if (failure != 0) {
-        destroy(latch);
-        return error_set_errno(err, failure, "cannot start the thread that watches the keeper's latch");
+    int code = ticker_start("the keeper's latch", LOOK_S * NS_PER_S, look, latch, &latch->ticker, err);
+    if (code != 0) {
+        free(latch);
+        return code;
     }
     *ret_latch = latch;
     return 0;
@@ -134,10 +97,6 @@ void latch_close(struct latch *latch)
 {
     if (latch == NULL)
         return;
-    pthread_mutex_lock(&latch->lock);
-    latch->closing = true;
-    pthread_cond_signal(&latch->wake);
-    pthread_mutex_unlock(&latch->lock);
-    pthread_join(latch->thread, NULL);
-    destroy(latch);
+    ticker_stop(latch->ticker);
+    free(latch);
 }

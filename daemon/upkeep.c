@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * upkeep: the background thread. */
+ * upkeep: one thread that reads the store, and a ticker that looks at clocks and disk. */
 #include "daemon/upkeep.h"
 
 #include <inttypes.h>
@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/json.h"
 #include "daemon/base/log.h"
+#include "daemon/base/ticker.h"
 #include "db/check.h"
 
 enum { LOOK_MS = 500, LOWEST_PRIORITY = 19, PATH_TEXT = 1024 };
@@ -25,11 +25,14 @@ struct upkeep {
     struct recorder *recorder;
     struct events *events;
     struct clock *clock;
-    pthread_t checker, looker;
-    _Atomic bool stop;
     _Atomic uint64_t jumps;
-    pthread_mutex_t lock; /* for wake only */
-    pthread_cond_t wake;
+
+    pthread_t checker;
+    _Atomic bool stop; /* of the checker */
+
+    struct ticker *looker;
+    struct wall_watch watch; /* the looker's alone, as the next */
+    enum recorder_condition told;
 };
 
 int64_t wall_watch_look(struct wall_watch *watch, int64_t host_ns, int64_t wall_ns)
@@ -77,39 +80,18 @@ static void tell_condition(struct upkeep *u, const struct recorder_health *healt
     cJSON_Delete(json);
 }
 
-static void pause_for(struct upkeep *u, int ms)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ms * NS_PER_MS;
-    until.tv_sec += until.tv_nsec / NS_PER_S;
-    until.tv_nsec %= NS_PER_S;
-    pthread_mutex_lock(&u->lock);
-    if (!u->stop)
-        pthread_cond_timedwait(&u->wake, &u->lock, &until);
-    pthread_mutex_unlock(&u->lock);
-}
-
-static void *look_main(void *context)
+static void look(void *context)
 {
     struct upkeep *u = context;
     struct recorder_health health;
-    struct wall_watch watch = { 0 };
-    enum recorder_condition told = RECORDER_FINE;
+    int64_t jump = wall_watch_look(&u->watch, clock_host_now(), clock_wall_now());
 
-    while (!u->stop) {
-        int64_t jump = wall_watch_look(&watch, clock_host_now(), clock_wall_now());
-
-        recorder_health(u->recorder, &health);
-        if (health.condition != told)
-            tell_condition(u, &health);
-        told = health.condition;
-        if (jump != 0)
-            mark_jump(u, jump);
-        pause_for(u, LOOK_MS);
-    }
-    return NULL;
+    recorder_health(u->recorder, &health);
+    if (health.condition != u->told)
+        tell_condition(u, &health);
+    u->told = health.condition;
+    if (jump != 0)
+        mark_jump(u, jump);
 }
 
 static void *check_main(void *context)
@@ -131,40 +113,31 @@ static void *check_main(void *context)
 
 static int start(struct upkeep *u, struct error *err)
 {
-    int rc = pthread_create(&u->looker, NULL, look_main, u);
-
-    if (rc == 0) {
-        rc = pthread_create(&u->checker, NULL, check_main, u);
-        if (rc != 0) {
-            u->stop = true;
-            pthread_join(u->looker, NULL);
-        }
+    int code = ticker_start("the upkeep", LOOK_MS * NS_PER_MS, look, u, &u->looker, err);
+    if (code != 0)
+        return code;
+    int failure = pthread_create(&u->checker, NULL, check_main, u);
+    if (failure != 0) {
+        ticker_stop(u->looker);
+        return error_set_errno(err, failure, "cannot start the thread that checks the store");
     }
-    return rc == 0 ? 0 : error_set_errno(err, rc, "cannot start a thread");
+    return 0;
 }
 
 int upkeep_open(const char *db_path, struct recorder *recorder, struct events *events, struct clock *clock,
                 struct upkeep **ret_upkeep, struct error *err)
 {
     struct upkeep *u = calloc(1, sizeof *u);
-    pthread_condattr_t attributes;
-    int code;
 
     if (u == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the upkeep of the store");
     snprintf(u->db_path, sizeof u->db_path, "%s", db_path);
     u->recorder = recorder;
+    u->told = RECORDER_FINE;
     u->events = events;
     u->clock = clock;
-    pthread_mutex_init(&u->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&u->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-    code = start(u, err);
+    int code = start(u, err);
     if (code != 0) {
-        pthread_cond_destroy(&u->wake);
-        pthread_mutex_destroy(&u->lock);
         free(u);
         return code;
     }
@@ -182,13 +155,8 @@ void upkeep_close(struct upkeep *u)
     if (u == NULL)
         return;
     recorder_refuse_waits(u->recorder, true); /* a full disk does not hold the daemon's end */
-    pthread_mutex_lock(&u->lock);
     u->stop = true;
-    pthread_cond_broadcast(&u->wake);
-    pthread_mutex_unlock(&u->lock);
+    ticker_stop(u->looker);
     pthread_join(u->checker, NULL);
-    pthread_join(u->looker, NULL);
-    pthread_cond_destroy(&u->wake);
-    pthread_mutex_destroy(&u->lock);
     free(u);
 }

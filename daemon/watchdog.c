@@ -8,10 +8,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "daemon/base/log.h"
 #include "daemon/base/notify.h"
+#include "daemon/base/ticker.h"
 #include "daemon/health.h"
 #include "instruments/keeper_client.h"
 
@@ -20,13 +20,11 @@ struct watchdog {
     int64_t period_ns;
     int64_t next_ns; /* main thread: host time of the next look */
     int misses;      /* main thread: looks in a row that found something stuck */
-    pthread_t prober;
+    struct ticker *prober;
 
     pthread_mutex_t lock; /* guards all below; held for moments */
-    pthread_cond_t wake;
-    bool closing;
-    int64_t told_ns; /* host time at which the ports were last heard of */
-    char stuck[64];  /* what hung then, or "" */
+    int64_t told_ns;      /* host time at which the ports were last heard of */
+    char stuck[64];       /* what hung then, or "" */
 };
 
 const char *watchdog_stuck_port(const cJSON *ports, double limit_s)
@@ -45,8 +43,9 @@ const char *watchdog_stuck_port(const cJSON *ports, double limit_s)
 
 /* ---- The prober's thread ---- */
 
-static void probe(struct watchdog *watchdog)
+static void probe(void *context)
 {
+    struct watchdog *watchdog = context;
     const struct watchdog_setup *setup = &watchdog->setup;
     struct error err = { .code = 0 };
     struct health health;
@@ -61,25 +60,6 @@ static void probe(struct watchdog *watchdog)
         snprintf(watchdog->stuck, sizeof watchdog->stuck, "the port of %.40s", port);
     pthread_mutex_unlock(&watchdog->lock);
     health_free(&health);
-}
-
-static void *prober_main(void *context)
-{
-    struct watchdog *watchdog = context;
-    struct timespec until;
-
-    pthread_mutex_lock(&watchdog->lock);
-    while (!watchdog->closing) {
-        pthread_mutex_unlock(&watchdog->lock);
-        probe(watchdog);
-        int64_t next_ns = clock_host_now() + watchdog->period_ns;
-        until = (struct timespec){ next_ns / NS_PER_S, next_ns % NS_PER_S };
-        pthread_mutex_lock(&watchdog->lock);
-        if (!watchdog->closing)
-            pthread_cond_timedwait(&watchdog->wake, &watchdog->lock, &until);
-    }
-    pthread_mutex_unlock(&watchdog->lock);
-    return NULL;
 }
 
 /* ---- The main thread ---- */
@@ -132,7 +112,6 @@ void watchdog_turn(struct watchdog *watchdog)
 
 int watchdog_open(const struct watchdog_setup *setup, struct watchdog **ret_watchdog, struct error *err)
 {
-    pthread_condattr_t attributes;
     int64_t limit_ns = notify_watchdog_ns();
 
     *ret_watchdog = NULL;
@@ -145,16 +124,11 @@ int watchdog_open(const struct watchdog_setup *setup, struct watchdog **ret_watc
     watchdog->period_ns = limit_ns / WATCHDOG_SHARE;
     watchdog->told_ns = clock_host_now();
     pthread_mutex_init(&watchdog->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&watchdog->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-    int failure = pthread_create(&watchdog->prober, NULL, prober_main, watchdog);
-    if (failure != 0) {
-        pthread_cond_destroy(&watchdog->wake);
+    int code = ticker_start("the watchdog", watchdog->period_ns, probe, watchdog, &watchdog->prober, err);
+    if (code != 0) {
         pthread_mutex_destroy(&watchdog->lock);
         free(watchdog);
-        return error_set_errno(err, failure, "cannot start the watchdog's thread");
+        return code;
     }
     *ret_watchdog = watchdog;
     return 0;
@@ -164,12 +138,7 @@ void watchdog_close(struct watchdog *watchdog)
 {
     if (watchdog == NULL)
         return;
-    pthread_mutex_lock(&watchdog->lock);
-    watchdog->closing = true;
-    pthread_cond_signal(&watchdog->wake);
-    pthread_mutex_unlock(&watchdog->lock);
-    pthread_join(watchdog->prober, NULL);
-    pthread_cond_destroy(&watchdog->wake);
+    ticker_stop(watchdog->prober);
     pthread_mutex_destroy(&watchdog->lock);
     free(watchdog);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * reaper: a list of descriptors, a queue of those that are unfinished, oldest first, and one thread that
- * looks at the queue ten times in a deadline.
+ * reaper: a list of descriptors, a queue of those that are unfinished, oldest first, and a ticker that looks
+ * at the queue ten times in a deadline.
  */
 #include "web/reaper.h"
 
@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/ticker.h"
 
 struct reaper_entry {
     struct reaper_entry *next, *previous; /* in the queue; NULL outside it */
@@ -20,14 +21,13 @@ struct reaper_entry {
 };
 
 struct reaper {
+    struct ticker *ticker;
+
     pthread_mutex_t lock; /* guards all below; shutdown(2) is called under it so that the descriptor is still
                              the owner's */
-    pthread_cond_t changed;
     struct reaper_entry *first, *last; /* unfinished connections, by since_ns */
     int crowd, crowd_max;              /* of them */
     int64_t deadline_ns;
-    bool closing;
-    pthread_t thread;
 };
 
 /* ---- The queue; with the lock held ---- */
@@ -81,48 +81,34 @@ static void append(struct reaper *reaper, struct reaper_entry *entry)
         cut(reaper, oldest_of_crowd(reaper));
 }
 
-static void cut_late(struct reaper *reaper, int64_t now_ns)
-{
-    while (reaper->first != NULL && now_ns - reaper->first->since_ns >= reaper->deadline_ns)
-        cut(reaper, reaper->first);
-}
+/* ---- The reaper's thread ---- */
 
-static void *reaper_main(void *context)
+static void cut_late(void *context)
 {
     struct reaper *reaper = context;
 
     pthread_mutex_lock(&reaper->lock);
-    while (!reaper->closing) {
-        int64_t until_ns = clock_host_now() + reaper->deadline_ns / 10;
-        struct timespec until = { .tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S };
-
-        pthread_cond_timedwait(&reaper->changed, &reaper->lock, &until);
-        cut_late(reaper, clock_host_now());
-    }
+    int64_t now_ns = clock_host_now();
+    while (reaper->first != NULL && now_ns - reaper->first->since_ns >= reaper->deadline_ns)
+        cut(reaper, reaper->first);
     pthread_mutex_unlock(&reaper->lock);
-    return NULL;
 }
 
 int reaper_open(int64_t deadline_ns, int unfinished_max, struct reaper **ret_reaper, struct error *err)
 {
     struct reaper *reaper = calloc(1, sizeof *reaper);
-    pthread_condattr_t monotonic;
 
     if (reaper == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the connection deadlines");
     reaper->deadline_ns = deadline_ns;
     reaper->crowd_max = unfinished_max;
     pthread_mutex_init(&reaper->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&reaper->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int failure = pthread_create(&reaper->thread, NULL, reaper_main, reaper);
-    if (failure != 0) {
-        pthread_cond_destroy(&reaper->changed);
+    int code =
+        ticker_start("the connection deadlines", deadline_ns / 10, cut_late, reaper, &reaper->ticker, err);
+    if (code != 0) {
         pthread_mutex_destroy(&reaper->lock);
         free(reaper);
-        return error_set_errno(err, failure, "cannot start the thread of the connection deadlines");
+        return code;
     }
     *ret_reaper = reaper;
     return 0;
@@ -132,12 +118,7 @@ void reaper_close(struct reaper *reaper)
 {
     if (reaper == NULL)
         return;
-    pthread_mutex_lock(&reaper->lock);
-    reaper->closing = true;
-    pthread_cond_signal(&reaper->changed);
-    pthread_mutex_unlock(&reaper->lock);
-    pthread_join(reaper->thread, NULL);
-    pthread_cond_destroy(&reaper->changed);
+    ticker_stop(reaper->ticker);
     pthread_mutex_destroy(&reaper->lock);
     free(reaper);
 }
