@@ -97,10 +97,17 @@ $(OUT)/tests/unit/%: tests/unit/%.c $(LIB)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -lcmocka -o $@
 
 # Programs that the scripts of tests/api/ and tests/wire/ start.
-HELPERS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/api/*.c tests/wire/*_client.c))
-$(HELPERS): $(OUT)/tests/%: tests/%.c $(LIB)
+CLIENTS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/wire/*_client.c))
+$(CLIENTS): $(OUT)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -MF $@.d $< $(LDFLAGS_ALL) $(LIB) $(LIBS) -o $@
+
+FAKE := $(OUT)/tests/api/fake_daemon
+FAKE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/api/*.c))
+$(FAKE): $(FAKE_OBJ) $(LIB)
+	$(CC) $(LDFLAGS_ALL) $(filter %.o,$^) $(LIB) $(LIBS) -o $@
+
+HELPERS := $(CLIENTS) $(FAKE)
 
 # Drivers behind links that the tests own: recorded logs, and the matrix of faults. Once more with drivers that do not look for
 # garbage: the matrix must find them out.
@@ -239,4 +246,4 @@ format:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(SIGROK_OBJ:.o=.d) $(LAB_OBJ:.o=.d) $(CARELESS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(UNIT:=.d) $(HELPERS:=.d) $(BENCHES:=.d)
+-include $(OBJ:.o=.d) $(SIGROK_OBJ:.o=.d) $(LAB_OBJ:.o=.d) $(CARELESS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(FAKE_OBJ:.o=.d) $(UNIT:=.d) $(CLIENTS:=.d) $(BENCHES:=.d)
