@@ -1,28 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * pty_lines: lets libsigrok's serial drivers use a pseudo-terminal (socat, ser2net, our simulated bench).
- * libserialport insists on modem lines and on an entry of /sys/class/tty, which those have not: the functions
- * below come before the C library's in this process, answer for pseudo-terminals and pass everything else on.
- * And where a network or a simulator is behind one, it answers later than a cable does: what libsigrok sleeps
- * for an answer is stretched from then on. */
+ * pty_lines: the functions of the C library's names.
+ */
+#include "drivers/sigrok/pty_lines.h"
+
 #include <dlfcn.h>
-#include <glib.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { PTY_MAJOR_FIRST = 136, PTY_MAJOR_LAST = 143, STRETCH = 10 };
+enum { PTY_MAJOR_FIRST = 136, PTY_MAJOR_LAST = 143 };
 static const char SYS[] = "/sys/class/tty/pts/";
-static atomic_bool pty_seen; /* of the process, as the functions are */
 
 int __lxstat(int version, const char *path, struct stat *info);
 
@@ -47,7 +41,7 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(args);
     if ((request == TIOCMGET || request == TIOCMSET || request == TIOCMBIS || request == TIOCMBIC) &&
         is_pty(fd)) {
-        atomic_store(&pty_seen, true);
+        pty_lines_asked();
         if (request == TIOCMGET)
             *(int *)argument = TIOCM_DTR | TIOCM_RTS | TIOCM_CTS | TIOCM_DSR | TIOCM_CAR;
         return 0;
@@ -87,12 +81,4 @@ ssize_t readlink(const char *path, char *target, size_t size)
     ssize_t (*real)(const char *, char *, size_t) =
         (ssize_t(*)(const char *, char *, size_t))next("readlink");
     return real(path, target, size);
-}
-
-void g_usleep(gulong us)
-{
-    uint64_t all = (uint64_t)us * (atomic_load(&pty_seen) ? STRETCH : 1);
-    struct timespec left = { (time_t)(all / G_USEC_PER_SEC), (long)(all % G_USEC_PER_SEC) * 1000 };
-    while (nanosleep(&left, &left) < 0)
-        ;
 }
