@@ -386,6 +386,20 @@ int text_write_private(const char *path, const void *data, size_t length, struct
     return write_file(path, data, length, 0600, err);
 }
 
+int text_remove_file(const char *path, struct error *err)
+{
+    struct stat st;
+
+    /* Looked at first: a file system that may only be read refuses to remove even what is not there. */
+    if (lstat(path, &st) != 0 && errno == ENOENT)
+        return 0;
+    if (unlink(path) != 0)
+        return error_set_errno(err, errno, "%s: cannot remove", path);
+    if (sync_directory_of(path) != 0)
+        return error_set_errno(err, errno, "%s: cannot sync its directory", path);
+    return 0;
+}
+
 /* Makes room for `extra` more bytes and the NUL; on failure latches `failed`. */
 static bool strbuf_reserve(struct strbuf *buf, size_t extra)
 {

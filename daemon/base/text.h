@@ -36,6 +36,8 @@ int text_read_file(const char *path, size_t max, char **ret_text, size_t *ret_le
 int text_write_file(const char *path, const void *data, size_t length, struct error *err);
 /* As text_write_file, readable by its owner alone: secrets. */
 int text_write_private(const char *path, const void *data, size_t length, struct error *err);
+/* It stays removed after a power cut when this returns 0; also when it was not there. */
+int text_remove_file(const char *path, struct error *err);
 /* The path itself where something is there or it is absolute; else below the folder of installed files
  * ($NIGHTBENCH_SHARE, or ../share/nightbench beside the program's folder) when it is there. Returns path or
  * out. */

@@ -136,7 +136,7 @@ static int64_t step_limit_ns(void)
 /* ---- The undo list ---- */
 static void publish(struct keeper *keeper)
 {
-    supervise_store(keeper->options.page, &keeper->undo, keeper->latched, keeper->latch_reason);
+    supervise_store(keeper->options.page, &keeper->undo, keeper->latched, &keeper->latch);
 }
 
 int keeper_arm(struct keeper *keeper, const struct undo_step *step, struct error *err)
@@ -271,7 +271,7 @@ static void report(struct keeper *keeper, bool emergency, const char *reason, in
         log_error("report of the safe state", &err);
 }
 
-int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason)
+static int run_list(struct keeper *keeper, bool emergency, bool all, const char *reason)
 {
 #ifdef KEEPER_WITHOUT_UNDO /* the variant that tests/fault builds to show that its judge can fail */
     (void)emergency;
@@ -298,24 +298,54 @@ int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *rea
     return missed;
 }
 
+/* Each list that is run, also the last one of all, tries it again where it has failed. */
+static void keep_latch(struct keeper *keeper)
+{
+    struct error err = { 0 };
+    if (!keeper->latched || keeper->latch_kept)
+        return;
+    supervise_beat(keeper->options.page);
+    keeper->latch_kept = latch_file_write(keeper->latch_path, &keeper->latch, &err) == 0;
+    if (!keeper->latch_kept)
+        log_line(LOG_ERR,
+                 "THE LATCH IS NOT ON DISK: it holds, but would end with this keeper and its parent: %s",
+                 err.message);
+}
+
+/* The latch goes to the disk last: one that hangs must not delay an OFF. What is latched has been in force,
+ * here and in the page, since before the list began. */
+int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason)
+{
+    int missed = run_list(keeper, emergency, all, reason);
+    keep_latch(keeper);
+    return missed;
+}
+
 void keeper_latch(struct keeper *keeper, const char *reason)
 {
     if (keeper->latched) { /* the cause stays what is told */
-        if (strcmp(keeper->latch_reason, reason) != 0)
+        if (strcmp(keeper->latch.reason, reason) != 0)
             log_notice("latched already, and now: %s", reason);
         return;
     }
     keeper->latched = true;
-    snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", reason);
+    keeper->latch_kept = false;
+    keeper->latch.wall_ns = clock_wall_now();
+    snprintf(keeper->latch.reason, sizeof keeper->latch.reason, "%s", reason);
     publish(keeper);
     log_notice("latched: %s", reason);
 }
 
-void keeper_unlatch(struct keeper *keeper)
+/* The file first: who dies in between leaves a page that says latched, and the next keeper believes it. */
+int keeper_unlatch(struct keeper *keeper, struct error *err)
 {
-    keeper->latched = false;
-    keeper->latch_reason[0] = '\0';
+    int code = text_remove_file(keeper->latch_path, err);
+    if (code)
+        return code;
+    keeper->latched = keeper->latch_kept = false;
+    keeper->latch = (struct latch_record){ 0 };
     publish(keeper);
+    return 0;
 }
 
 /* ---- Opening ---- */
@@ -405,20 +435,39 @@ static void adopt(struct keeper *keeper)
         keeper_arm(keeper, &pins, NULL);
 }
 
-/* What a keeper that died had armed is switched off before anything else. Nobody owns it any more: the
- * clients' connections ended with it. */
+/* What the one before has left: the page of one that died, and the file of one that ended. Either latches: a
+ * latch reaches the page first, and leaves it last. */
+static void recall(struct keeper *keeper)
+{
+    const struct supervise_page *page = keeper->options.page;
+    char when[40];
+    keeper->latched = keeper->latch_kept = latch_file_read(keeper->latch_path, &keeper->latch);
+    if (page && page->generation > 0) {
+        const struct supervise_state *state = supervise_state(page);
+        keeper->undo = state->undo;
+        for (int i = 0; i < keeper->undo.count; i++)
+            keeper->undo.step[i].owner = 0; /* the clients' connections ended with it */
+        if (state->latched) {
+            keeper->latch_kept &= strcmp(keeper->latch.reason, state->latch.reason) == 0;
+            keeper->latched = true;
+            keeper->latch = state->latch;
+        }
+    }
+    publish(keeper);
+    if (keeper->latched)
+        log_warning("latched since %s: %s",
+                    keeper->latch.wall_ns ? text_time(keeper->latch.wall_ns, when, sizeof when)
+                                          : "nobody knows when",
+                    keeper->latch.reason);
+}
+
+/* What a keeper that died had armed is switched off before anything else. */
 static void inherit(struct keeper *keeper)
 {
     const struct supervise_page *page = keeper->options.page;
     char reason[KEEPER_REASON_MAX];
     if (!page || page->generation == 0)
         return;
-    const struct supervise_state *state = supervise_state(page);
-    keeper->undo = state->undo;
-    keeper->latched = state->latched;
-    snprintf(keeper->latch_reason, sizeof keeper->latch_reason, "%s", state->latch_reason);
-    for (int i = 0; i < keeper->undo.count; i++)
-        keeper->undo.step[i].owner = 0;
     snprintf(reason, sizeof reason, "the keeper died (wait status 0x%x) and was replaced", page->last_status);
     keeper_safe(keeper, keeper->latched, false, reason);
 }
@@ -439,7 +488,9 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         return error_set(err, ERR_MEMORY, "keeper");
     keeper->options = *options;
     keeper->lock_fd = keeper->done_fd = -1;
-    int code = options->page ? 0 : supervise_lock(options->socket_path, &keeper->lock_fd, err);
+    int code = latch_file_path(options->state_dir, options->socket_path, keeper->latch_path, err);
+    if (!code && !options->page)
+        code = supervise_lock(options->socket_path, &keeper->lock_fd, err);
     if (!code) {
         keeper->calls = calloc(CALLS_MAX, sizeof *keeper->calls);
         if (!keeper->calls)
@@ -469,6 +520,7 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         return code;
     }
     load_last_safe(keeper);
+    recall(keeper);
     inherit(keeper);
     adopt(keeper);
     *ret = keeper;

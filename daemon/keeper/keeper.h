@@ -12,11 +12,12 @@
 #include "daemon/keeper/undo.h"
 #include "instruments/port.h"
 
-enum { KEEPER_REASON_MAX = 256, KEEPER_STEP_TEXT_MAX = 160 };
+enum { KEEPER_REASON_MAX = LATCH_REASON_MAX, KEEPER_STEP_TEXT_MAX = 160 };
 
 struct keeper_options {
     const char *bench_path, *socket_path;
     const char *links_path, *clock_path, *trace_dir; /* or NULL */
+    const char *state_dir;                           /* where the latch is kept; NULL: beside the socket */
     struct supervise_page
         *page; /* of the parent that restarts us, or NULL: then we lock and listen ourselves */
 };
@@ -45,8 +46,9 @@ struct keeper {
     struct undo_list undo;
     int step_count;
     struct keeper_step step[2 * UNDO_STEPS_MAX]; /* of the run of the list that is under way */
-    bool latched;
-    char latch_reason[KEEPER_REASON_MAX];
+    bool latched, latch_kept;                    /* kept: the file says so, too */
+    struct latch_record latch;
+    char latch_path[LATCH_PATH_MAX];
     char *last_safe; /* JSON text of the last run's report, or NULL */
     /* Called when virtual time stands still while the list waits: frees it from processes that hold it. False
      * when it is to be waited for them: with patience, if they only wait for a processor. */
@@ -64,11 +66,13 @@ void keeper_close(struct keeper *keeper);
 /* Before the rest: what is pending there is completed. */
 void keeper_close_ports(struct keeper *keeper);
 /* Runs the undo list. all: afterwards also every source of the bench and the bridge, whether armed or not.
- * Steps that confirm leave the list. Writes the report (memory, log, SOCKET.last-safe.json). Returns the
- * steps that did not confirm. */
+ * Steps that confirm leave the list. Writes the report (memory, log, SOCKET.last-safe.json), and the
+ * latch, if there is one that is not on disk. Returns the steps that did not confirm. */
 int keeper_safe(struct keeper *keeper, bool emergency, bool all, const char *reason);
+/* In force at once; on disk at the end of the next keeper_safe(). */
 void keeper_latch(struct keeper *keeper, const char *reason);
-void keeper_unlatch(struct keeper *keeper);
+/* On failure it stays latched: one whose file cannot be removed would come back. */
+int keeper_unlatch(struct keeper *keeper, struct error *err);
 /* Adds a step to the list; what survives us knows it when this returns. */
 int keeper_arm(struct keeper *keeper, const struct undo_step *step, struct error *err);
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
@@ -25,8 +26,10 @@ static int usage(FILE *out, int status)
 {
     fputs(
         "usage: nightbench-keeper --bench FILE --socket PATH [--links FILE] [--clock SOCKET] [--log FILE]\n"
-        "                         [--trace DIR] [--exit-when-idle]\n"
-        "Owns every link of the bench that can energise. Prints READY when it serves. See docs/safety.md.\n",
+        "                         [--trace DIR] [--state DIR] [--exit-when-idle]\n"
+        "Owns every link of the bench that can energise. Prints READY when it serves. See docs/safety.md.\n"
+        "  --state DIR  where a latch is kept until somebody clears it; one that outlives a reboot (default: "
+        "beside the socket)\n",
         out);
     return status;
 }
@@ -40,6 +43,15 @@ static int open_log(const char *path)
     }
     log_set_fd(fd);
     return 0;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    if (!path || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+        return true;
+    fprintf(stderr, "nightbench-keeper: --state %s: no such folder\n", path);
+    return false;
 }
 
 /* Signals are taken by the I/O thread's signalfd: blocked here, before any thread exists. */
@@ -100,15 +112,13 @@ static int keep(const struct keeper_options *options, bool exit_when_idle)
 
 int main(int argc, char **argv)
 {
-    static const struct option OPTIONS[] = { { "bench", required_argument, NULL, 'b' },
-                                             { "socket", required_argument, NULL, 's' },
-                                             { "links", required_argument, NULL, 'l' },
-                                             { "clock", required_argument, NULL, 'c' },
-                                             { "log", required_argument, NULL, 'o' },
-                                             { "trace", required_argument, NULL, 't' },
-                                             { "exit-when-idle", no_argument, NULL, 'x' },
-                                             { "help", no_argument, NULL, 'h' },
-                                             { 0 } };
+    static const struct option OPTIONS[] = {
+        { "bench", required_argument, NULL, 'b' }, { "socket", required_argument, NULL, 's' },
+        { "links", required_argument, NULL, 'l' }, { "clock", required_argument, NULL, 'c' },
+        { "log", required_argument, NULL, 'o' },   { "trace", required_argument, NULL, 't' },
+        { "state", required_argument, NULL, 'd' }, { "exit-when-idle", no_argument, NULL, 'x' },
+        { "help", no_argument, NULL, 'h' },        { 0 }
+    };
     struct keeper_options options = { 0 };
     bool exit_when_idle = false;
     log_init("nightbench-keeper", LOG_INFO);
@@ -129,6 +139,9 @@ int main(int argc, char **argv)
         case 't':
             options.trace_dir = optarg;
             break;
+        case 'd':
+            options.state_dir = optarg;
+            break;
         case 'x':
             exit_when_idle = true;
             break;
@@ -144,6 +157,8 @@ int main(int argc, char **argv)
     }
     if (!options.bench_path || !options.socket_path || optind != argc)
         return usage(stderr, EXIT_USAGE);
+    if (!is_folder(options.state_dir)) /* a disk that is not mounted: whether it is latched is on it */
+        return EXIT_USAGE;
     block_signals();
     struct error err = { 0 };
     int status = 0, code = supervise_open(options.socket_path, &options.page, &err);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/keeper/keeper.h"
 #include "daemon/options.h"
 #include "instruments/keeper_client.h"
@@ -21,17 +22,17 @@ enum { EXIT_MISSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 4 };
 
 static int usage(FILE *out, int status)
 {
-    fputs(
-        "usage: nightbench-safe off           [--bench FILE [--links FILE] [--clock SOCKET]]\n"
-        "       nightbench-safe estop REASON  [--bench FILE ...]\n"
-        "       nightbench-safe clear REASON\n"
-        "       nightbench-safe status\n"
-        "  --socket PATH  of the keeper (default: keeper.sock in the daemon's run directory)\n"
-        "off: everything off in the ordinary order. estop: in emergency order, latched until cleared.\n"
-        "With --bench it does the work itself when no keeper runs. Exit: 0 all confirmed, 1 some outputs did "
-        "not\n"
-        "confirm (named on stderr), 2 usage, 4 failed.\n",
-        out);
+    fputs("usage: nightbench-safe off           [--bench FILE [--links FILE] [--clock SOCKET]]\n"
+          "       nightbench-safe estop REASON  [--bench FILE ...]\n"
+          "       nightbench-safe clear REASON\n"
+          "       nightbench-safe status\n"
+          "  --socket PATH  of the keeper (default: keeper.sock in the daemon's run directory)\n"
+          "  --state DIR    where the latch is kept when no keeper runs (default: beside the socket)\n"
+          "off: everything off in the ordinary order. estop: in emergency order, latched until cleared.\n"
+          "Where no keeper runs, off and estop do the work themselves if they are told --bench; clear always "
+          "does.\n"
+          "Exit: 0 all confirmed, 1 some outputs did not confirm (named on stderr), 2 usage, 4 failed.\n",
+          out);
     return status;
 }
 
@@ -48,6 +49,16 @@ static int finish(int code, int missed, const struct error *err)
     }
     puts("everything is off");
     return 0;
+}
+
+static int run_without_keeper(struct keeper *keeper, const char *estop_reason)
+{
+    char reason[KEEPER_REASON_MAX];
+    if (!estop_reason)
+        return keeper_safe(keeper, false, true, "nightbench-safe without a keeper");
+    snprintf(reason, sizeof reason, "emergency stop: %.200s", estop_reason);
+    keeper_latch(keeper, reason);
+    return keeper_safe(keeper, true, true, reason);
 }
 
 /* folder: where the keeper's socket is by default; NULL when the user has named it. */
@@ -71,15 +82,41 @@ static int off(const struct keeper_options *options, const char *folder, const c
     if (!code)
         code = keeper_open(options, &keeper, &err);
     if (!code)
-        missed = keeper_safe(keeper, estop_reason != NULL, true, "nightbench-safe without a keeper");
+        missed = run_without_keeper(keeper, estop_reason);
     keeper_close(keeper);
     return finish(code, missed, &err);
 }
 
-static int clear_latch(const struct keeper_options *options, const char *reason)
+/* Nobody to ask: the lock keeps a keeper from beginning meanwhile. */
+static int clear_file(const struct keeper_options *options, const char *reason, struct error *err)
+{
+    char path[LATCH_PATH_MAX];
+    struct latch_record latch;
+    int lock_fd = -1, code = latch_file_path(options->state_dir, options->socket_path, path, err);
+    if (!code)
+        code = supervise_lock(options->socket_path, &lock_fd, err);
+    if (!code && !latch_file_read(path, &latch))
+        code = error_set(err, ERR_NOT_FOUND, "no keeper at %s, and no latch in %s: --state names its folder",
+                         options->socket_path, path);
+    if (!code)
+        code = text_remove_file(path, err);
+    if (!code)
+        log_notice("latch '%s' cleared without a keeper: %s", latch.reason, reason);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return code;
+}
+
+static int clear_latch(const struct keeper_options *options, const char *folder, const char *reason)
 {
     struct error err = { 0 };
-    int code = keeper_client_clear(options->socket_path, reason, &err);
+    int code = reason[strspn(reason, " ")] == '\0' ? error_set(&err, ERR_INVALID, "clearing needs a reason")
+                                                   : keeper_client_clear(options->socket_path, reason, &err);
+    if (code == ERR_NO_ANSWER) {
+        code = folder != NULL ? options_make_run_dir(folder, &err) : 0; /* the lock goes there */
+        if (!code)
+            code = clear_file(options, reason, &err);
+    }
     if (code)
         return finish(code, 0, &err);
     puts("cleared");
@@ -100,11 +137,13 @@ static int status(const struct keeper_options *options)
 
 int main(int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        { "bench", required_argument, NULL, 'b' }, { "socket", required_argument, NULL, 's' },
-        { "links", required_argument, NULL, 'l' }, { "clock", required_argument, NULL, 'c' },
-        { "help", no_argument, NULL, 'h' },        { 0 }
-    };
+    static const struct option OPTIONS[] = { { "bench", required_argument, NULL, 'b' },
+                                             { "socket", required_argument, NULL, 's' },
+                                             { "links", required_argument, NULL, 'l' },
+                                             { "clock", required_argument, NULL, 'c' },
+                                             { "state", required_argument, NULL, 'd' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { 0 } };
     struct keeper_options options = { 0 };
     char folder[OPTIONS_PATH_MAX], path[OPTIONS_PATH_MAX + 16];
     log_init("nightbench-safe", LOG_INFO);
@@ -122,6 +161,9 @@ int main(int argc, char **argv)
             break;
         case 'c':
             options.clock_path = optarg;
+            break;
+        case 'd':
+            options.state_dir = optarg;
             break;
         case 'h':
             return usage(stdout, 0);
@@ -144,7 +186,7 @@ int main(int argc, char **argv)
     if (strcmp(command, "estop") == 0 && reason)
         return off(&options, own_socket ? NULL : folder, reason);
     if (strcmp(command, "clear") == 0 && reason)
-        return clear_latch(&options, reason);
+        return clear_latch(&options, own_socket ? NULL : folder, reason);
     if (strcmp(command, "status") == 0 && !reason)
         return status(&options);
     return usage(stderr, EXIT_USAGE);

@@ -246,7 +246,7 @@ static void take_trip(struct server *server)
     if (!observer_tripped(server->keeper->observer, text, sizeof text))
         return;
     int64_t now_ns = clock_now(server->keeper->clock);
-    if (!server->keeper->latched)
+    if (!server->keeper->latched || server->pause_ns == 0) /* 0: latched before our time */
         server->pause_ns = AGAIN_FIRST_NS;
     else if (now_ns < server->again_ns)
         return;
@@ -293,8 +293,8 @@ static bool is_link(const struct server *server, const void *pointer)
     return false;
 }
 
-/* A client may come back at once: the end of one is not yet idleness. A latch waits for a person, and would
- * end with us. */
+/* A client may come back at once: the end of one is not yet idleness. A latch waits for a person: he finds us
+ * to ask, and to clear it; and where it could not be written it would end with us. */
 static bool is_idle(struct server *server)
 {
     if (!server->had_client || server->links || server->keeper->undo.count > 0 || server->keeper->latched)

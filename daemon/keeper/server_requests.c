@@ -145,7 +145,7 @@ static int do_undo(struct link *link, const struct message *m, struct error *err
         return error_set(
             err, ERR_TRIPPED,
             "latched (%s): nightbench clear REASON ends it; without a daemon, nightbench-safe clear REASON",
-            keeper->latch_reason);
+            keeper->latch.reason);
     if (step.kind == UNDO_SPI_RELEASE && file->spi_instrument < 0)
         return error_set(err, ERR_INVALID, "this bench has no SPI bridge");
     if (step.kind == UNDO_OUTPUT_OFF && !can_be_undone(file, step.channel))
@@ -184,9 +184,17 @@ static int do_clear(struct link *link, const char *reason, struct error *err)
     struct keeper *keeper = link->server->keeper;
     if (reason[strspn(reason, " ")] == '\0')
         return error_set(err, ERR_INVALID, "clearing needs a reason");
-    if (keeper->latched)
-        log_notice("latch '%s' cleared by process %d: %s", keeper->latch_reason, link->pid, reason);
-    keeper_unlatch(keeper);
+    struct latch_record was = keeper->latch;
+    bool latched = keeper->latched;
+    struct error why = { 0 };
+    int code = keeper_unlatch(keeper, &why);
+    if (code) {
+        log_error("clearing the latch", &why);
+        return error_set(err, code, "it stays latched, since its file would latch the next keeper: %s",
+                         why.message);
+    }
+    if (latched)
+        log_notice("latch '%s' cleared by process %d: %s", was.reason, link->pid, reason);
     return 0;
 }
 
@@ -224,7 +232,7 @@ static void do_status(struct link *link, const struct message *message)
     cJSON_AddStringToObject(root, "bench", keeper->file->name);
     json_add_number(root, "pid", getpid());
     cJSON_AddBoolToObject(root, "latched", keeper->latched);
-    cJSON_AddStringToObject(root, "reason", keeper->latch_reason);
+    cJSON_AddStringToObject(root, "reason", keeper->latch.reason);
     json_add_number(root, "clients", link->server->link_count - 1);
     json_add_number(root, "interlocks", observer_rule_count(keeper->observer));
     const struct supervise_page *page = keeper->options.page;
@@ -288,7 +296,7 @@ static void serve_port(struct link *link, const struct message *m, const uint8_t
     struct guard guard = { .file = keeper->file,
                            .undo = &keeper->undo,
                            .latched = keeper->latched,
-                           .latch_reason = keeper->latch_reason };
+                           .latch_reason = keeper->latch.reason };
     struct error err = { 0 };
     int code = link->greeted ? guard_check(&guard, m, payload, &err)
                              : error_set(&err, ERR_INVALID, "a client says hello first");

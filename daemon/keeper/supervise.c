@@ -102,7 +102,7 @@ void supervise_beat(struct supervise_page *page)
 }
 
 void supervise_store(struct supervise_page *page, const struct undo_list *undo, bool latched,
-                     const char *reason)
+                     const struct latch_record *latch)
 {
     if (!page)
         return;
@@ -110,7 +110,7 @@ void supervise_store(struct supervise_page *page, const struct undo_list *undo, 
     struct supervise_state *state = &page->state[next];
     state->undo = *undo;
     state->latched = latched;
-    snprintf(state->latch_reason, sizeof state->latch_reason, "%s", reason);
+    state->latch = *latch;
     atomic_store(&page->current, next); /* killed before this: the one before is still whole */
 }
 

@@ -12,17 +12,18 @@
 
 #include <stdatomic.h>
 
+#include "daemon/keeper/latch_file.h"
 #include "daemon/keeper/undo.h"
 
 /* Host milliseconds without a beat after which a keeper is taken for hung, and killed; NB_TIME_SCALE
  * multiplies. */
-enum { SUPERVISE_BEAT_MS = 250, SUPERVISE_HANG_MS = 2000, SUPERVISE_REASON_MAX = 256 };
+enum { SUPERVISE_BEAT_MS = 250, SUPERVISE_HANG_MS = 2000 };
 
 /* What the next keeper has to know. Flat: it lives in shared memory. */
 struct supervise_state {
     struct undo_list undo;
     bool latched;
-    char latch_reason[SUPERVISE_REASON_MAX];
+    struct latch_record latch;
 };
 
 /* Shared by parent and child. The child alone writes states; a state is whole before `current` names it. */
@@ -46,7 +47,7 @@ bool supervise(struct supervise_page *page, int *ret_status);
 /* ---- The child's half; page may be NULL: nobody supervises. ---- */
 void supervise_beat(struct supervise_page *page);
 void supervise_store(struct supervise_page *page, const struct undo_list *undo, bool latched,
-                     const char *reason);
+                     const struct latch_record *latch);
 const struct supervise_state *supervise_state(const struct supervise_page *page);
 
 /* SOCKET.lock, so that a bench has one keeper. ERR_CONFLICT when another holds it. */

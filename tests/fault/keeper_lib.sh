@@ -10,6 +10,7 @@ BENCH=configs/benches/sim-adelia2.json
 SCALE=${NB_TIME_SCALE:-1}
 work=$(mktemp -d /tmp/nb-keeper.XXXXXX)
 sim_pid="" keeper_pid="" client_pid=""
+state="" # the keeper's --state
 TIME=virtual # or real: where processes are stopped, or die, that would hold virtual time or let it run away
 LIBS=$(sed -n "s/^LIBS *:= *//p" Makefile) # what the library needs grows with its drivers
 FLAGS="-std=c17 -D_GNU_SOURCE -I. -O1 -g -pthread"
@@ -55,7 +56,7 @@ build_variant() {
         "$BIN/libnightbench.a" $LIBS -o "$work/$name" || die "variant $name does not compile"
 }
 start_sim() {
-    rm -rf "$work/sim" "$work/sim.out"; mkdir -p "$work/sim"
+    rm -rf "$work/sim" "$work/sim.out" "$work/keeper.sock.latched"; mkdir -p "$work/sim" # a new world is not latched
     setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --$TIME --seed 1 >"$work/sim.out" 2>&1 &
     sim_pid=$!
     wait_until 5 grep -qs READY "$work/sim.out" || die "the simulator does not start"
@@ -63,7 +64,7 @@ start_sim() {
 start_keeper() { # [PROGRAM]
     rm -f "$work/keeper.out"
     setsid "${1:-$BIN/nightbench-keeper}" --bench $BENCH --socket "$work/keeper.sock" --links "$work/sim/links.json" \
-        $(clock_option) >"$work/keeper.out" 2>&1 &
+        $(clock_option) ${state:+--state "$state"} >"$work/keeper.out" 2>&1 &
     keeper_pid=$! # the parent; the keeper itself is keeper_child
     wait_until 5 grep -qs READY "$work/keeper.out" || die "the keeper does not start"
 }

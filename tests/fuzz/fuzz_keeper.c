@@ -85,7 +85,7 @@ double keeper_client_time_scale(void)
 void keeper_latch(struct keeper *k, const char *reason)
 {
     if (!k->latched)
-        snprintf(k->latch_reason, sizeof k->latch_reason, "%s", reason);
+        snprintf(k->latch.reason, sizeof k->latch.reason, "%s", reason);
     k->latched = true;
 }
 int keeper_safe(struct keeper *k, bool emergency, bool all, const char *reason)
@@ -105,10 +105,12 @@ int keeper_arm(struct keeper *k, const struct undo_step *step, struct error *err
 {
     return undo_add(&k->undo, step, err);
 }
-void keeper_unlatch(struct keeper *k)
+int keeper_unlatch(struct keeper *k, struct error *err)
 {
+    (void)err;
     k->latched = false;
-    k->latch_reason[0] = '\0';
+    k->latch.reason[0] = '\0';
+    return 0;
 }
 /* The observer sees every answer: here it sees that it is one. */
 void observer_take(struct observer *observer, const struct message *answer, double asked)

@@ -420,10 +420,10 @@ static void the_first_cause_is_told(void **state)
     keeper_latch(keeper, "interlock 'current'");
     keeper_latch(keeper, "trip of psu1.2");
     assert_true(keeper->latched);
-    assert_string_equal(keeper->latch_reason, "interlock 'current'");
-    keeper_unlatch(keeper);
+    assert_string_equal(keeper->latch.reason, "interlock 'current'");
+    assert_int_equal(keeper_unlatch(keeper, NULL), 0);
     keeper_latch(keeper, "trip of psu1.2");
-    assert_string_equal(keeper->latch_reason, "trip of psu1.2");
+    assert_string_equal(keeper->latch.reason, "trip of psu1.2");
     free(keeper);
 }
 
