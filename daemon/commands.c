@@ -191,7 +191,9 @@ static int command_clear(void *context, const char *who, const char *reason, str
     if (daemon->bench_file == NULL)
         return error_set(err, ERR_UNSUPPORTED, "this daemon has no bench");
     snprintf(text, sizeof text, "%.40s: %.200s", who, reason);
-    int code = keeper_client_clear(daemon->keeper_path, text, err);
+    int code = sched_check_clear(daemon->sched, err);
+    if (code == 0)
+        code = keeper_client_clear(daemon->keeper_path, text, err);
     if (code != 0)
         return code;
     struct record_event event = {

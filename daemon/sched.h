@@ -51,6 +51,9 @@ void sched_begin(struct sched *sched, const char *policy);
 /* The queue has changed: the runner looks into it. Returns when it has, and a run that was ready is under way
  * (or there is one, or nothing may be begun). Any thread that may wait for the store. */
 void sched_look(struct sched *sched);
+/* ERR_CONFLICT while a run that the latch ends is under way: cleared before that, it might switch on again,
+ * and its end would hold the queue after the clear. */
+int sched_check_clear(struct sched *sched, struct error *err);
 /* For a start at once: ERR_CONFLICT unless nothing is under way and nothing keeps runs away; then the runner
  * leaves the queue alone until sched_keep, which is also sched_look. */
 int sched_promise(struct sched *sched, struct error *err);

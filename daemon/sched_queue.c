@@ -127,6 +127,32 @@ int sched_check_latch(const struct sched *sched, struct error *err)
                      "latched (%.300s): nothing can be switched on until 'nightbench clear REASON'", why);
 }
 
+/* Its outputs have been taken away, or it was told to end for that; one that waits in the dark for a person
+ * goes on when he has cleared. */
+static bool ends_by_latch(const struct sched *sched, bool latched)
+{
+    const char *state = sched->snapshot.state;
+    int command = atomic_load(&sched->command);
+    bool waits = strcmp(state, "paused") == 0 || strcmp(state, "held") == 0;
+    bool dark = waits && command == RUN_GO && atomic_load(&sched->pause) >= RUN_PAUSE_DARK;
+
+    return command == RUN_ESTOP || (latched && !dark && sched->run.job.backend != CAMPAIGN_REFERENCE);
+}
+
+int sched_check_clear(struct sched *sched, struct error *err)
+{
+    bool latched = sched_check_latch(sched, NULL) != 0;
+    int code = 0;
+
+    pthread_mutex_lock(&sched->lock);
+    if (sched->busy && ends_by_latch(sched, latched))
+        code = error_set(err, ERR_CONFLICT,
+                         "run %s has to end first: it does by itself, or by 'nightbench abort'; then clear",
+                         sched->run.item.ulid);
+    pthread_mutex_unlock(&sched->lock);
+    return code;
+}
+
 int sched_promise(struct sched *sched, struct error *err)
 {
     int latched = sched_check_latch(sched, err);
