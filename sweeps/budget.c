@@ -37,10 +37,11 @@ bool budget_rests_on(const struct campaign_step *step)
 
 double budget_reserve_s(const struct plan *plan)
 {
+    /* Whatever the campaign's own power-down has done, the end of the run looks at every output once more. */
     double reserve_s = plan->down_s;
 
     for (int i = 0; i < plan->step_count; i++)
-        if (plan->step[i].step->kind == STEP_REPORT || plan->step[i].step->kind == STEP_COMPARE)
+        if (budget_ends_run(plan->step[i].step))
             reserve_s += plan->step[i].duration_s;
     return reserve_s;
 }

@@ -23,7 +23,7 @@ enum { BUDGET_CELLS_MAX = 100 };
 cJSON *budget_json(const struct plan *plan, double budget_s);
 /* Planned seconds of a point of the plan. */
 double budget_cell_s(const struct plan *plan, int cell_index);
-/* Power-down and what is reported after it. */
+/* Power-down, what is reported after it, and the last look at the outputs. */
 double budget_reserve_s(const struct plan *plan);
 /* Nothing is measured by a step of this kind: it is done however late it is, for it ends the run. */
 bool budget_ends_run(const struct campaign_step *step);

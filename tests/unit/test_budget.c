@@ -73,8 +73,8 @@ static void in_advance(void **state)
         double budget_s;
         const char *cut; /* by point: the golden check, then the sweep */
     } rows[] = {
-        { 1000.0, "......" }, { 18.5, "......" }, { 18.4, ".....x" },
-        { 13.5, ".....x" },   { 9.0, "...xxx" },  { 4.5, "..xxxx" },
+        { 1000.0, "......" }, { 19.0, "......" }, { 18.9, ".....x" },
+        { 14.0, ".....x" },   { 9.5, "...xxx" },  { 5.0, "..xxxx" },
     };
     struct fixture *f = *state;
 
@@ -88,13 +88,13 @@ static void in_advance(void **state)
             text[k] = cut[k] ? 'x' : '.';
         assert_string_equal(text, rows[i].cut);
         assert_int_equal(forecast.fits + forecast.cut, 1 + CELLS);
-        assert_true(forecast.used_s <= rows[i].budget_s && forecast.reserve_s == 0.5);
+        assert_true(forecast.used_s <= rows[i].budget_s && forecast.reserve_s == 1.0);
     }
     /* What the sweep is built on does not fit: nothing does, though its first point would. */
     struct budget_forecast forecast;
     budget_forecast(&f->plan, 3.0, NULL, &forecast);
     assert_int_equal(forecast.cut, 1 + CELLS);
-    assert_true(forecast.used_s == 1.5); /* up, and down again */
+    assert_true(forecast.used_s == 2.0); /* up, and down again */
     budget_forecast(&f->plan, 1.2, NULL, &forecast);
     assert_true(forecast.used_s == 0.5);
 
