@@ -19,6 +19,7 @@ ROOT = os.environ.get("NB_ROOT", os.getcwd())
 BIN = os.environ.get("NB_BIN", os.path.join(ROOT, "build/release"))
 SCALE = float(os.environ.get("NB_TIME_SCALE", "1"))
 SANITIZED = os.environ.get("NB_SANITIZED", "0") == "1"
+LOOK_MAX_S = 0.1  # from one look at the world to the next
 os.chdir(ROOT)
 
 
@@ -196,6 +197,14 @@ class Daemon:
         check(not running or self.process.returncode == 0 or fenced, f"the daemon ended with {self.process.returncode}\n{logs}")
 
 
+def until_taken(d, number):
+    """Until the daemon has taken that signal."""
+    deadline = time.monotonic() + 20 * SCALE
+    while int(open(f"/proc/{d.process.pid}/status").read().split("ShdPnd:")[1].split()[0], 16) & 1 << (number - 1):
+        check(time.monotonic() < deadline, f"signal {number} is not taken")
+        time.sleep(0.005)
+
+
 def cli(*args, **options):
     """Runs `nightbench`; returns (exit code, stdout, stderr)."""
     p = subprocess.run([program("nightbench"), *args], capture_output=True, text=True,
@@ -240,6 +249,31 @@ def check_down_order(world, order=None, after=0):
     wanted = [what for what in order if what in last_off]
     check(ranks == wanted, f"outputs went off in the order {[RAIL_OF[r] for r in ranks]}, "
                            f"not {[RAIL_OF[r] for r in wanted]}")
+
+
+def check_order(world, before):
+    """Whatever goes off after so many transitions, nothing that belongs off before it is still on. (A contact check has one rail on at a
+    time.)"""
+    on = set()
+    for i, (_, what, is_on) in enumerate(transitions(world)):
+        on = on | {what} if is_on else on - {what}
+        early = [other for other in on if DOWN_ORDER.index(other) < DOWN_ORDER.index(what)] if not is_on else []
+        check(i < before or not early, f"{what} went off while {early} were still on")
+
+
+def off_within(d, limit_s):
+    """Seconds until everything was off, or None. Of a look at the world that came late, because this machine stood still, no more than
+    LOOK_MAX_S counts; and only what is on at a look after the limit has missed it."""
+    start = last = time.monotonic()
+    counted_s = 0.0
+    while energised(d.world()):
+        if counted_s > limit_s:
+            return None
+        time.sleep(0.005)
+        now = time.monotonic()
+        counted_s += min(now - last, LOOK_MAX_S)
+        last = now
+    return time.monotonic() - start
 
 
 def check_says_who(d, ulid, instrument, command):

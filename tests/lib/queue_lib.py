@@ -11,6 +11,7 @@ import subprocess
 import time
 
 from nb import SCALE, check, energised, program
+from standing import StandingTime
 
 CAMPAIGN = {"format": "nightbench-campaign", "version": 1, "name": "queued", "bench": "configs/benches/sim-adelia2.json",
             "seed": 1, "networks": {"vad": "configs/networks/adelia-vad-w9.json"},
@@ -66,11 +67,14 @@ def idle(d):
     return not d.get("status")["busy"] and not d.get("queue")["entries"]
 
 
-def hold_still(d, name):
-    """In the middle of that run, for as long as it takes to do something about it."""
-    until(d, f"run {name}", lambda: d.get("status")["campaign"] == name)
-    d.post("pause")
+def hold_still(d, name, begin=lambda: None):
+    """begin() lets that run begin; in its third step it is paused, for as long as it takes to do something about it."""
+    with StandingTime(d) as bench_time:
+        said = begin()
+        bench_time.until(f"run {name}", lambda: (s := d.get("status"))["campaign"] == name and s["progress"]["step"] >= 2)
+        d.post("pause")
     until(d, "a pause", lambda: d.get("status")["state"] == "paused")
+    return said
 
 
 def kill(d):

@@ -26,7 +26,7 @@ def sweep(values, samples=20, **fields):
             "do": [{"step": "accuracy", "dataset": "test", "samples": samples, "batch": 10}], **fields}
 
 
-LONG = [round(0.75 + 0.001 * i, 3) for i in range(100)]  # a sweep that nobody waits for
+LONG = [round(0.75 + 0.0004 * i, 4) for i in range(250)]  # a sweep that nobody waits for: many seconds
 
 
 def until(d, what, text, limit_s=60.0):
