@@ -24,7 +24,11 @@ end() {
 }
 trap end EXIT
 # Parent and child; each keeper has a session of its own.
-kill_keeper() { [ -n "$keeper_pid" ] && kill -KILL -- "-$keeper_pid" 2>/dev/null; }
+kill_keeper() {
+    [ -n "$keeper_pid" ] && kill -KILL -- "-$keeper_pid" 2>/dev/null && wait_until 20 keeper_gone
+}
+# One that was killed holds its lock until it has let go of its memory.
+keeper_gone() { [ ! -e "$work/keeper.sock.lock" ] || flock -n "$work/keeper.sock.lock" true; }
 kill_one() { [ -n "$1" ] && kill -"$2" "$1" 2>/dev/null; }
 say() { echo "ok: $*"; }
 die() {
@@ -33,13 +37,17 @@ die() {
     exit 1
 }
 
-# wait_until SECONDS COMMAND...: true as soon as the command is
+# wait_until SECONDS COMMAND...: true as soon as the command is. A look that comes late, because this machine stood still, counts
+# for a tenth of a second; and only a look that was begun after the limit can miss it.
 wait_until() {
-    local end=$(( ${EPOCHREALTIME/./} + $1 * SCALE * 1000000 ))
+    local limit=$(( $1 * SCALE * 1000000 )) counted=0 last=${EPOCHREALTIME/./} now
     shift
     until "$@"; do
-        [ ${EPOCHREALTIME/./} -gt $end ] && return 1
+        [ $counted -gt $limit ] && return 1
         sleep 0.02
+        now=${EPOCHREALTIME/./}
+        counted=$(( counted + (now - last < 100000 ? now - last : 100000) ))
+        last=$now
     done
 }
 
@@ -59,14 +67,14 @@ start_sim() {
     rm -rf "$work/sim" "$work/sim.out" "$work/keeper.sock.latched"; mkdir -p "$work/sim" # a new world is not latched
     setsid "$BIN/nightbench-sim" --bench $BENCH --dir "$work/sim" --$TIME --seed 1 >"$work/sim.out" 2>&1 &
     sim_pid=$!
-    wait_until 5 grep -qs READY "$work/sim.out" || die "the simulator does not start"
+    wait_until 30 grep -qs READY "$work/sim.out" || die "the simulator does not start"
 }
 start_keeper() { # [PROGRAM]
     rm -f "$work/keeper.out"
     setsid "${1:-$BIN/nightbench-keeper}" --bench $BENCH --socket "$work/keeper.sock" --links "$work/sim/links.json" \
         $(clock_option) ${state:+--state "$state"} >"$work/keeper.out" 2>&1 &
     keeper_pid=$! # the parent; the keeper itself is keeper_child
-    wait_until 5 grep -qs READY "$work/keeper.out" || die "the keeper does not start"
+    wait_until 30 grep -qs READY "$work/keeper.out" || die "the keeper does not start"
 }
 clock_option() { [ $TIME = virtual ] && echo "--clock $work/sim/clock.sock"; }
 clock_path() { [ $TIME = virtual ] && echo "$work/sim/clock.sock"; }
@@ -79,7 +87,7 @@ start_client() { # [MODE]
 }
 powered() {
     start_client "${1:-}"
-    wait_until 10 grep -qs 'POWERED\|ERROR' "$work/client.out"
+    wait_until 30 grep -qs 'POWERED\|ERROR' "$work/client.out"
     grep -q POWERED "$work/client.out" || die "the client did not power the chip"
     [ "$(on_count)" = 10 ] || die "$(on_count) of 10 outputs are on"
 }
