@@ -21,6 +21,8 @@
 enum { CALL_FREE, CALL_PENDING, CALL_DONE, CALL_ABANDONED };
 enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20, CALLS_MAX = 4 * UNDO_STEPS_MAX };
 
+/* How often an ordinary list that waits looks whether an emergency stop has come. */
+#define OVERTAKEN_LOOK_NS (20 * NS_PER_MS)
 /* How long virtual time may stand still for somebody who only waits for a processor. */
 #define PATIENCE_NS (10 * NS_PER_S)
 
@@ -95,37 +97,41 @@ static bool all_done(struct call *const *call, int count)
     return true;
 }
 
-/* Waits for the calls, at most limit_ns of host time. In virtual time a process that stands still with the
- * clock in its hands would hold us up too: after half the time it loses it, or begins another half. While
- * virtual time goes on nobody holds it: an instrument's time-out takes as long as this machine needs for it.
+/* Waits for the calls, at most limit_ns of host time; false when it was overtaken, which `ordinary` allows.
+ * In virtual time a process that stands still with the clock in its hands would hold us up too: after half
+ * the time it loses it, or begins another half. While virtual time goes on nobody holds it: an instrument's
+ * time-out takes as long as this machine needs for it.
  */
-static void wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns)
+static bool wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns,
+                     bool ordinary)
 {
+    int64_t look_ns = ordinary ? OVERTAKEN_LOOK_NS : SUPERVISE_BEAT_MS * NS_PER_MS;
     int64_t start_ns = clock_host_now(), patient_ns = start_ns + PATIENCE_NS;
     bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
     int64_t seen_ns = clock_now(keeper->clock);
     while (!all_done(call, count)) {
         int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
         supervise_beat(keeper->options.page);
+        if (ordinary && keeper->overtaken && keeper->overtaken(keeper->server))
+            return false;
         if (left_ns <= 0 && stalled)
-            return;
+            return true;
         if (left_ns <= 0) {
             bool patient = clock_host_now() < patient_ns, moves = clock_now(keeper->clock) != seen_ns;
             seen_ns = clock_now(keeper->clock);
-            stalled =
-                !(patient && moves) && keeper->stalled(keeper->stalled_context, patient && keeper->patient);
+            stalled = !(patient && moves) && keeper->stalled(keeper->server, patient && keeper->patient);
             if (!stalled)
                 start_ns = clock_host_now();
             continue;
         }
         struct pollfd fd = { .fd = keeper->done_fd, .events = POLLIN };
-        int64_t beat_ns = SUPERVISE_BEAT_MS * NS_PER_MS;
-        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns < beat_ns ? left_ns : beat_ns) > 0) {
+        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns < look_ns ? left_ns : look_ns) > 0) {
             uint64_t n;
             while (read(keeper->done_fd, &n, sizeof n) < 0 && errno == EINTR)
                 ;
         }
     }
+    return true;
 }
 
 static int64_t step_limit_ns(void)
@@ -166,10 +172,12 @@ static struct call *post_off(struct keeper *keeper, const struct undo_step *step
     return call_post(keeper, MESSAGE_SAFE_OFF, ch->instrument, ch->number, PORT_SAFE);
 }
 
-static void judge(const struct call *call, struct keeper_step *out)
+static void judge(const struct call *call, bool overtaken, struct keeper_step *out)
 {
     const struct port_request *request = &call->request;
-    if (atomic_load(&call->state) != CALL_DONE)
+    if (atomic_load(&call->state) != CALL_DONE && overtaken)
+        snprintf(out->text, sizeof out->text, "no confirmation before an emergency stop came");
+    else if (atomic_load(&call->state) != CALL_DONE)
         snprintf(out->text, sizeof out->text, "no confirmation within the step's time");
     else if (request->message.code)
         snprintf(out->text, sizeof out->text, "%s: %.120s", error_name(request->message.code),
@@ -180,8 +188,9 @@ static void judge(const struct call *call, struct keeper_step *out)
         out->confirmed = true;
 }
 
-/* One barrier: every step side by side, each within its time. Confirmed steps leave the list. */
-static void run_barrier(struct keeper *keeper, bool emergency, int barrier)
+/* One barrier: every step side by side, each within its time. Confirmed steps leave the list. False when an
+ * emergency stop has come meanwhile. */
+static bool run_barrier(struct keeper *keeper, bool emergency, int barrier)
 {
     struct call *call[UNDO_STEPS_MAX] = { NULL };
     int index[UNDO_STEPS_MAX], count = 0;
@@ -192,12 +201,12 @@ static void run_barrier(struct keeper *keeper, bool emergency, int barrier)
         index[count] = i;
         call[count++] = post_off(keeper, &keeper->undo.step[i]);
     }
-    wait_for(keeper, call, count, step_limit_ns());
+    bool overtaken = !wait_for(keeper, call, count, step_limit_ns(), !emergency);
     for (int i = count - 1; i >= 0; i--) { /* from the end, since confirmed steps are removed */
         struct keeper_step done = { .barrier = barrier, .elapsed_ns = clock_host_now() - start_ns };
         name_target(keeper, &keeper->undo.step[index[i]], done.target, sizeof done.target);
         if (call[i])
-            judge(call[i], &done);
+            judge(call[i], overtaken, &done);
         else
             snprintf(done.text, sizeof done.text, "too many requests are still waiting for an answer");
         call_free(call[i]);
@@ -210,13 +219,28 @@ static void run_barrier(struct keeper *keeper, bool emergency, int barrier)
                      done.target, done.text);
     }
     publish(keeper);
+    return !overtaken;
 }
 
-static void run_barriers(struct keeper *keeper, bool emergency)
+static bool run_barriers(struct keeper *keeper, bool emergency)
 {
     int barrier = UNDO_BARRIER_MAX + 1;
-    while (undo_next_barrier(&keeper->undo, emergency, barrier, &barrier))
-        run_barrier(keeper, emergency, barrier);
+    while (undo_next_barrier(&keeper->undo, emergency, barrier, &barrier)) {
+        if (!run_barrier(keeper, emergency, barrier))
+            return false;
+    }
+    return true;
+}
+
+/* In the order that is wanted, or, once an emergency stop has come, in its order: what answers is off at once
+ * then, whatever the ordinary order was waiting for. The stop itself is read and latched when we are done. */
+static void run_all(struct keeper *keeper, bool *emergency)
+{
+    if (run_barriers(keeper, *emergency))
+        return;
+    log_notice("an emergency stop has come: what is left is switched off in emergency order");
+    *emergency = true;
+    run_barriers(keeper, true);
 }
 
 /* An emergency stop does not trust the list alone: whatever the bench file can switch is switched off behind
@@ -285,11 +309,11 @@ static int run_list(struct keeper *keeper, bool emergency, bool all, const char 
     keeper->step_count = 0;
     log_notice("safe state: %s (%s order, %d steps armed)", reason, emergency ? "emergency" : "ordinary",
                keeper->undo.count);
-    run_barriers(keeper, emergency);
+    run_all(keeper, &emergency);
     if (all)
         add_everything(keeper);
     if (keeper->undo.count > 0)
-        run_barriers(keeper, emergency); /* once more for what did not confirm, and for what was not armed */
+        run_all(keeper, &emergency); /* once more for what did not confirm, and for what was not armed */
     int missed = keeper->undo.count;
     int64_t elapsed_ns = clock_host_now() - start_ns;
     report(keeper, emergency, reason, wall_ns, elapsed_ns);
@@ -421,7 +445,7 @@ static void adopt(struct keeper *keeper)
         if (ch->can_source && keeper->port[ch->instrument])
             call[i] = call_post(keeper, MESSAGE_STATE, ch->instrument, ch->number, PORT_NORMAL);
     }
-    wait_for(keeper, call, file->channel_count, 10 * step_limit_ns());
+    wait_for(keeper, call, file->channel_count, 10 * step_limit_ns(), false);
     for (int i = 0; i < file->channel_count; i++) {
         if (call[i])
             adopt_one(keeper, call[i], i);

@@ -53,7 +53,9 @@ struct keeper {
     /* Called when virtual time stands still while the list waits: frees it from processes that hold it. False
      * when it is to be waited for them: with patience, if they only wait for a processor. */
     bool (*stalled)(void *context, bool patient);
-    void *stalled_context;
+    /* Whether an emergency stop waits to be read: an ordinary list that waits makes room for it. */
+    bool (*overtaken)(void *context);
+    void *server; /* context of both */
     bool patient; /* who asked for the list is alive, and waits for it */
 };
 

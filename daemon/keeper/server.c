@@ -236,6 +236,25 @@ static void accept_link(struct server *server)
     server->link_count++;
 }
 
+/* An emergency stop comes as the first word of a connection of its own. It is only looked at here, and read
+ * when the list is done. */
+static bool overtaken(void *context)
+{
+    struct server *server = context;
+    for (int before = -1; before != server->link_count;) {
+        before = server->link_count;
+        accept_link(server);
+    }
+    for (const struct link *link = server->links; link; link = link->next) {
+        struct message m;
+        if (!link->greeted && !link->beats &&
+            recv(link->fd, &m, sizeof m, MSG_PEEK | MSG_DONTWAIT) == (ssize_t)sizeof m &&
+            m.magic == MESSAGE_MAGIC && m.instrument < 0 && m.op == MESSAGE_KEEPER_ESTOP)
+            return true;
+    }
+    return false;
+}
+
 /* ---- The loop ---- */
 /* An interlock, or a protection of an instrument: latched, and everything goes off in emergency order. */
 /* A rule stays broken where an output does not go off, or nobody answers for it: it is told to go off again
@@ -410,13 +429,15 @@ int keeper_serve(struct keeper *keeper, bool exit_when_idle, struct error *err)
     pthread_mutex_init(&server.lock, NULL);
     server.had_client = keeper->options.page && keeper->options.page->generation > 0; /* of the one before */
     keeper->stalled = stalled;
-    keeper->stalled_context = &server;
+    keeper->overtaken = overtaken;
+    keeper->server = &server;
     int code = server_open(&server, err);
     if (!code) {
         announce(keeper);
         code = loop(&server, exit_when_idle, err);
     }
     keeper->stalled = NULL;
+    keeper->overtaken = NULL;
     server_close(&server);
     return code;
 }
