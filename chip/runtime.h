@@ -79,7 +79,9 @@ int chip_load(struct chip *chip, const struct chip_program *program, struct erro
 /* Only what a changed converter setting changes. The program must come from the same network and mapping. */
 int chip_load_adc(struct chip *chip, const struct chip_program *program, struct error *err);
 
-/* Ends runs after batch norm of that window of that stage; stage -1: off. */
+/* Modes. One that could not be ended (the link was down) is ended by the next chip_input(), chip_infer() or
+ * chip_load(): a new input is a plain run until a mode is asked for again.
+ * Ends runs after batch norm of that window of that stage; stage -1: off. */
 int chip_break(struct chip *chip, int stage, int window, struct error *err);
 /* Every run executes n times: separates compute from transfer energy. 1..65535. */
 int chip_repeat(struct chip *chip, uint32_t n, struct error *err);

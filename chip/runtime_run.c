@@ -124,6 +124,7 @@ static int clear_modes(struct chip *chip, struct error *err)
         if (rc)
             return rc;
     }
+    chip->modes = 0;
     return 0;
 }
 
@@ -201,14 +202,22 @@ int chip_load_adc(struct chip *chip, const struct chip_program *program, struct 
 
 /* ---- Modes ---- */
 
+/* A mode counts as in force from before it is asked for until the chip has said that it is off. */
+static int note_off(struct chip *chip, unsigned mode, int rc)
+{
+    if (rc == 0)
+        chip->modes &= ~mode;
+    return rc;
+}
+
 int chip_break(struct chip *chip, int stage, int window, struct error *err)
 {
-    uint32_t value = 0;
-
-    if (stage >= 0)
-        value = wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "ENABLE", 1) |
-                wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "LAYER", (uint32_t)stage) |
-                wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "WINDOW", (uint32_t)window);
+    if (stage < 0)
+        return note_off(chip, WIRE_MODE_BREAK, chip_write_verified(chip, CHIP_GLOBAL, "BREAK", 0, err));
+    uint32_t value = wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "ENABLE", 1) |
+                     wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "LAYER", (uint32_t)stage) |
+                     wire_field(chip, PROFILE_SCOPE_CHIP, "BREAK", "WINDOW", (uint32_t)window);
+    chip->modes |= WIRE_MODE_BREAK;
     return chip_write_verified(chip, CHIP_GLOBAL, "BREAK", value, err);
 }
 
@@ -216,23 +225,33 @@ int chip_repeat(struct chip *chip, uint32_t n, struct error *err)
 {
     if (n < 1 || n > 65535)
         return error_set(err, ERR_RANGE, "repeat %u; 1 to 65535 are possible", (unsigned)n);
+    if (n == 1)
+        return note_off(chip, WIRE_MODE_REPEAT, chip_write(chip, CHIP_GLOBAL, "REPEAT", n, err));
+    chip->modes |= WIRE_MODE_REPEAT;
     return chip_write(chip, CHIP_GLOBAL, "REPEAT", n, err);
 }
 
 int chip_bist(struct chip *chip, int seed, struct error *err)
 {
-    uint32_t value = 0;
-
-    if (seed >= 0)
-        value = wire_field(chip, PROFILE_SCOPE_CHIP, "BIST", "ENABLE", 1) |
-                wire_field(chip, PROFILE_SCOPE_CHIP, "BIST", "SEED", (uint32_t)seed);
+    if (seed < 0)
+        return note_off(chip, WIRE_MODE_BIST, chip_write_verified(chip, CHIP_GLOBAL, "BIST", 0, err));
+    uint32_t value = wire_field(chip, PROFILE_SCOPE_CHIP, "BIST", "ENABLE", 1) |
+                     wire_field(chip, PROFILE_SCOPE_CHIP, "BIST", "SEED", (uint32_t)seed);
+    chip->modes |= WIRE_MODE_BIST;
     return chip_write_verified(chip, CHIP_GLOBAL, "BIST", value, err);
+}
+
+/* A mode that could not be ended when its time was over, because the link was down, would make the runs that
+ * follow other runs than they are taken for. */
+static int end_modes(struct chip *chip, struct error *err)
+{
+    return chip->modes ? clear_modes(chip, err) : 0;
 }
 
 /* ---- One run ---- */
 
-/* Puts the writes of one input into the batch. The last word is filled up with zeros: buffers are whole
- * words. */
+/* Puts the writes of one input into the batch, which goes out when it is full. The last word is filled up
+ * with zeros: buffers are whole words. */
 static int queue_input(struct chip *chip, const struct chip_program *program, const uint8_t *input,
                        struct error *err)
 {
@@ -248,8 +267,11 @@ static int queue_input(struct chip *chip, const struct chip_program *program, co
             int there = program->input_bytes - from < bytes ? program->input_bytes - from : bytes;
             memset(padded, 0, (size_t)bytes);
             memcpy(padded, input + from, (size_t)there);
-            rc = wire_write(chip, address + (uint32_t)(program->input[i].offset + from), padded, count, 0,
-                            err);
+            if (wire_slots(chip) == 0 || wire_room(chip) < wire_cost(chip, count))
+                rc = wire_send(chip, err);
+            if (rc == 0)
+                rc = wire_write(chip, address + (uint32_t)(program->input[i].offset + from), padded, count, 0,
+                                err);
             done += count;
         }
         if (rc)
@@ -332,9 +354,11 @@ static int check_result(const struct chip *chip, const struct chip_program *prog
 
 int chip_input(struct chip *chip, const struct chip_program *program, const uint8_t *input, struct error *err)
 {
-    wire_begin(chip);
-    int rc = queue_input(chip, program, input, err);
+    int rc = end_modes(chip, err);
 
+    wire_begin(chip);
+    if (rc == 0)
+        rc = queue_input(chip, program, input, err);
     return rc ? rc : wire_send(chip, err);
 }
 
@@ -543,6 +567,8 @@ int chip_infer(struct chip *chip, const struct chip_program *program, const uint
     struct infer_batch batch;
     int rc = check_result(chip, program, err);
 
+    if (rc == 0)
+        rc = end_modes(chip, err);
     for (int first = 0; first < count && rc == 0;) {
         int n = 0;
         wire_begin(chip);

@@ -9,6 +9,7 @@
 #include "chip/runtime.h"
 
 enum { WIRE_ARENA_BYTES = SPI_BATCH_BYTES };
+enum { WIRE_MODE_BREAK = 1, WIRE_MODE_REPEAT = 2, WIRE_MODE_BIST = 4 };
 
 /* One transaction that waits to be sent, and what to do with its reply. */
 struct wire_entry {
@@ -23,7 +24,8 @@ struct chip {
     struct spi_bus *bus;
     int burst, word_bytes;
     struct chip_link_stats stats;
-    int count; /* transactions in the batch being built */
+    unsigned modes; /* WIRE_MODE_ bits: asked for, and not confirmed to be off since */
+    int count;      /* transactions in the batch being built */
     size_t used;
     struct wire_entry entry[SPI_BATCH_MAX];
     struct spi_transfer transfer[SPI_BATCH_MAX];

@@ -387,6 +387,60 @@ static void test_bad_chip(void **state)
                      ERR_HANG);
 }
 
+/* The link dies while a mode is in force, so that nobody can end it: the runs that follow are plain ones. */
+static void test_mode_left(void **state)
+{
+    struct rig *rig = *state;
+    struct error err;
+
+    load_both(rig, 9, 4);
+    check_equal(rig, 1);
+    assert_int_equal(chip_break(rig->chip, 0, 3, &err), 0);
+    assert_int_equal(chip_bist(rig->chip, 77, &err), 0);
+    rig->fake->silent = true;
+    assert_int_equal(chip_break(rig->chip, -1, 0, &err), ERR_NO_ANSWER);
+    assert_int_equal(chip_bist(rig->chip, -1, &err), ERR_NO_ANSWER);
+    rig->fake->silent = false;
+    check_equal(rig, 3);
+    assert_int_equal(rig->fake->brk, 0);
+    assert_int_equal(rig->fake->bist, 0);
+    /* The same before an input of one's own, and of repeats. */
+    assert_int_equal(chip_repeat(rig->chip, 500, &err), 0);
+    rig->fake->silent = true;
+    assert_int_equal(chip_repeat(rig->chip, 1, &err), ERR_NO_ANSWER);
+    rig->fake->silent = false;
+    assert_int_equal(chip_input(rig->chip, backend_chip_program(&rig->chip_backend), rig->inputs[0], &err),
+                     0);
+    assert_int_equal(rig->fake->repeat, 0);
+    /* One that is asked for after the input stays. */
+    assert_int_equal(chip_repeat(rig->chip, 500, &err), 0);
+    assert_int_equal(chip_start(rig->chip, &err), 0);
+    assert_int_equal(rig->fake->repeat, 500);
+}
+
+/* A bridge of small transactions: the input alone is more than a batch. */
+static void test_narrow_bus(void **state)
+{
+    struct rig *rig = *state;
+    struct error err;
+    uint8_t input[4096], back[4096];
+
+    rig->bus.tx_max = rig->bus.rx_max = 24; /* four words; a report is five */
+    chip_close(rig->chip);
+    assert_int_equal(chip_open(rig->profile, &rig->bus, &rig->chip, &err), 0);
+    struct chip_program program = { .input_count = 2,
+                                    .input = { { 1, 0 }, { 4, 4096 } },
+                                    .input_bytes = 4096 };
+    fixture_input(input, sizeof input, 5);
+    assert_int_equal(chip_input(rig->chip, &program, input, &err), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(chip_memory_read(rig->chip, program.input[i].core, "DMEM",
+                                          (uint32_t)program.input[i].offset, back, sizeof back, &err),
+                         0);
+        assert_memory_equal(back, input, sizeof input);
+    }
+}
+
 /* Tensors as one long string of bytes with their heads. */
 static int collect(void *context, const struct backend_tensor *t, struct error *err)
 {
@@ -556,6 +610,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_link, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_chip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_mode_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_narrow_bus, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bist, setup, teardown),
         cmocka_unit_test_setup_teardown(test_golden, setup, teardown),
