@@ -5,6 +5,7 @@
  * one, every rail is fed once, and its snapshot is JSON.
  *
  * sources: daemon/base drivers instruments
+ * aims: instruments/bench_file.c
  * seeds: configs/benches
  * options: -max_len=8192
  * edges: 430 */

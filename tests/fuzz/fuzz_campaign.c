@@ -5,6 +5,7 @@
  * canonical text and the same steps; axes unroll into as many cells as they promise.
  *
  * sources: daemon/base chip sweeps instruments drivers
+ * aims: sweeps/campaign.c sweeps/axes.c sweeps/step.c
  * seeds: configs/campaigns
  * options: -max_len=8192
  * edges: 420 */

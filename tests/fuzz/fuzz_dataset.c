@@ -7,6 +7,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/hash.c daemon/base/rng.c chip/dataset.c
+ * aims: chip/dataset.c
  * edges: 165 */
 #include "chip/dataset.h"
 

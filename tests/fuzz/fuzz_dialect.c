@@ -6,6 +6,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
+ * aims: drivers/dialect*.c
  * seeds: configs/instruments
  * options: -max_len=16384
  * edges: 370 */

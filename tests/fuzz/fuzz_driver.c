@@ -10,6 +10,7 @@
  * sources: drivers/scpi.c drivers/scpi_ask.c drivers/scpi_chamber.c drivers/scpi_log.c
  * sources: drivers/scpi_link.c drivers/scpi_talk.c drivers/scpi_text.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c tests/fuzz/fake_transport.c
+ * aims: drivers/scpi*.c
  * options: -max_len=2048
  * edges: 650 */
 #include <ctype.h>

@@ -5,6 +5,7 @@
  * accepted and gives its data back; the same answer with one bit turned over is refused.
  *
  * sources: daemon/base/error.c daemon/base/text.c chip/framing.c
+ * aims: chip/framing.c
  * edges: 70 */
 #include "chip/framing.h"
 

@@ -8,6 +8,7 @@
  * sources: daemon/base drivers/sim/bridge_*.c drivers/sim/chip_*.c drivers/sim/models.c
  * sources: drivers/sim/modbus_server.c
  * sources: drivers/sim/scpi_*.c drivers/sim/sim_*.c drivers/sim/world*.c
+ * aims: drivers/sim/bridge_*.c drivers/sim/scpi_*.c drivers/sim/sim_*.c
  * options: -max_len=2048
  * edges: 720 */
 #include <math.h>

@@ -5,6 +5,7 @@
  * disassembly to the same words.
  *
  * sources: daemon/base/error.c daemon/base/text.c chip/isa.c
+ * aims: chip/isa.c
  * edges: 65 */
 #include "chip/isa.h"
 

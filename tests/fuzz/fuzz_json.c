@@ -5,6 +5,7 @@
  * back equal; whatever bytes a string holds, what is printed is JSON.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
+ * aims: daemon/base/json*.c
  * edges: 255 */
 #include "tests/fuzz/json_mutator.h"
 

@@ -8,6 +8,7 @@
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/notify.c
  * sources: daemon/keeper/guard.c daemon/keeper/undo.c daemon/keeper/server_requests.c
+ * aims: daemon/keeper/guard.c daemon/keeper/undo.c daemon/keeper/server*.c
  * options: -max_len=1024
  * edges: 300 */
 #include "daemon/keeper/server.c"

@@ -5,6 +5,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/hash.c chip/frontend/manifest.c
+ * aims: chip/frontend/manifest.c
  * seeds: configs/datasets
  * options: -max_len=8192
  * edges: 200 */

@@ -11,6 +11,7 @@
  * sources: drivers/device.c
  * sources: drivers/dialect.c drivers/dialect_file.c drivers/dialect_check.c drivers/scpi_text.c
  * sources: drivers/sim/modbus_server.c tests/fuzz/fake_transport.c
+ * aims: drivers/modbus*.c drivers/sim/modbus_server.c
  * options: -max_len=2048
  * edges: 410 */
 #include <math.h>

@@ -6,6 +6,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/hash.c chip/network.c
+ * aims: chip/network.c
  * edges: 240 */
 #include "chip/network.h"
 

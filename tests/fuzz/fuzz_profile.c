@@ -6,6 +6,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/json.c daemon/base/json_read.c
  * sources: daemon/base/hash.c chip/profile.c chip/profile_file.c chip/profile_lookup.c
+ * aims: chip/profile*.c
  * seeds: configs/chips/adelia2.json
  * options: -max_len=20000
  * edges: 280 */

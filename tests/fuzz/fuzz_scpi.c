@@ -6,6 +6,7 @@
  *
  * sources: daemon/base/error.c daemon/base/text.c drivers/scpi_link.c drivers/scpi_text.c
  * sources: tests/fuzz/fake_transport.c
+ * aims: drivers/scpi_link.c drivers/scpi_text.c
  * edges: 90 */
 #include "drivers/scpi_link.h"
 #include "drivers/scpi_text.h"

@@ -9,6 +9,7 @@
  *
  * sources: tests/fuzz/fake_transport.c
  *
+ * aims: drivers/serprog.c
  * options: -max_len=2048
  * edges: 140 */
 #include <math.h>

@@ -4,6 +4,7 @@
  * fuzz_sse: a stream of server-sent events. The same bytes give the same events however they were cut up.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/client/sse.c
+ * aims: daemon/client/sse.c
  * edges: 25 */
 #include "daemon/client/sse.h"
 

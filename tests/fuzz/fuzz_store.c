@@ -6,6 +6,7 @@
  * says what is wrong; the writer opens it or says so.
  *
  * sources: daemon/base db
+ * aims: db/store.c db/query*.c db/trace*.c db/writer*.c
  * options: -max_len=512
  * edges: 400 */
 #include "daemon/base/text.h"

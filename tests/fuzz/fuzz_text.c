@@ -5,6 +5,7 @@
  * text_number reads back as the same double.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/units.c
+ * aims: daemon/base/text.c daemon/base/units.c
  * edges: 75 */
 #include "daemon/base/text.h"
 

@@ -7,6 +7,7 @@
  * well formed.
  *
  * sources: daemon/base db web
+ * aims: web/api_*.c web/auth.c web/body.c web/gate.c web/request.c web/router.c
  * options: -max_len=4096
  * edges: 850 */
 #include <ctype.h>
