@@ -2,21 +2,23 @@
  * Copyright the nightbench authors
  *
  * fuzz_instrument: a hostile client of the simulated instruments: every model of drivers/sim on the real
- * world, with an event loop of our own. The first byte picks the model, the rest is what the client sends, in
- * pieces. Afterwards voltages are finite, no work is left, and the instrument still answers a sane question.
+ * world, with an event loop of our own. The first line names the model, then a byte says in which pieces the
+ * client sends the rest. Afterwards voltages are finite, no work is left, and the instrument still answers a
+ * sane question.
  *
  * sources: daemon/base drivers/sim/bridge_*.c drivers/sim/chip_*.c drivers/sim/models.c
  * sources: drivers/sim/modbus_server.c
  * sources: drivers/sim/scpi_*.c drivers/sim/sim_*.c drivers/sim/world*.c
  * aims: drivers/sim/bridge_*.c drivers/sim/scpi_*.c drivers/sim/sim_*.c
  * options: -max_len=2048
- * edges: 720 */
+ * edges: 1400 */
 #include <math.h>
 
 #include "drivers/sim/scpi_server.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { EVENTS_MAX = 4096, STEPS_MAX = 20000, ANSWER_MAX = 1 << 16, NETS = 4, CLIENT = 0, JUDGE = 1 };
+enum { NAME_MAX_BYTES = 32, WAIT = 0xFF, SECOND_NS = 1000000000 };
 
 /* ---- An event loop in one array ---- */
 struct event {
@@ -176,16 +178,33 @@ static void check_bridge_alive(const struct sim_device_model *model, void *devic
     FUZZ_CHECK(loop.answer_n == 2 && loop.answer[0] == 0x15 && loop.answer[1] == 0x06);
 }
 
+/* The next piece: of one size, or up to a byte of its own, after which the client waits for the answers. */
+static size_t next_piece(const struct fuzz_input *in, size_t size, bool waits)
+{
+    const uint8_t *end = waits ? memchr(in->data, WAIT, in->size) : NULL;
+
+    if (waits)
+        return end != NULL ? (size_t)(end - in->data) : in->size;
+    return size < in->size ? size : in->size;
+}
+
 static void feed(const struct sim_device_model *model, void *device, struct fuzz_input *in)
 {
     size_t piece = fuzz_take(in, 1) + 1u;
+    bool waits = piece == WAIT + 1;
 
     while (in->size > 0) {
-        size_t n = piece < in->size ? piece : in->size;
+        size_t n = next_piece(in, piece, waits);
 
-        model->ops.on_bytes(device, CLIENT, in->data, n);
+        if (n > 0)
+            model->ops.on_bytes(device, CLIENT, in->data, n);
         in->data += n;
         in->size -= n;
+        if (waits) {
+            settle();
+            loop.now_ns += SECOND_NS; /* some are deaf for a while after an answer */
+            fuzz_take(in, 1);
+        }
         for (size_t i = 0; i < piece % 5; i++)
             step();
     }
@@ -194,30 +213,50 @@ static void feed(const struct sim_device_model *model, void *device, struct fuzz
     settle();
 }
 
+/* By name: an index would mean another model whenever one is added. */
+static const struct sim_device_model *take_model(struct fuzz_input *in)
+{
+    char name[NAME_MAX_BYTES];
+    const uint8_t *end = in->size > 0 ? memchr(in->data, '\n', in->size) : NULL;
+    size_t n = end != NULL ? (size_t)(end - in->data) : sizeof name;
+
+    if (n >= sizeof name)
+        return NULL;
+    memcpy(name, in->data, n);
+    name[n] = '\0';
+    in->data += n + 1;
+    in->size -= n + 1;
+    return sim_model_find(name);
+}
+
+/* The n67.. look at every message before they hand it on. */
+static bool speaks_scpi(const struct sim_device_model *model)
+{
+    return model->ops.on_bytes == scpi_server_bytes || strncmp(model->name, "n67", 3) == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const behind[] = { "{}", "{\"behind\":\"flash\"}" };
-    const char *const *names = sim_model_names();
     struct fuzz_input in = { data, size };
     struct world_net *nets[NETS];
     struct error err = { 0 };
     cJSON *options = NULL;
     void *device = NULL;
-    unsigned which = fuzz_take(&in, 1);
-    int count = 0;
+    const struct sim_device_model *model = take_model(&in);
 
-    while (names[count] != NULL)
-        count++;
-    const struct sim_device_model *model = sim_model_find(names[which % (unsigned)count]);
-    bool bridge = strcmp(model->name, "serprog") == 0, scpi = model->ops.on_bytes == scpi_server_bytes;
+    if (model == NULL)
+        return -1;
+    bool bridge = strcmp(model->name, "serprog") == 0, scpi = speaks_scpi(model);
     loop.count = 0;
     loop.now_ns = 0;
     loop.text = scpi;
     struct world *world = make_world(nets);
-    const char *text = behind[bridge && which >= 128];
+    /* An odd number of bytes go to a flash, an even one to a socket. */
+    const char *text = behind[bridge && in.size % 2];
     FUZZ_CHECK(json_parse(text, strlen(text), &options, &err) == 0);
     struct sim_device_setup setup = {
-        .name = "dut", .options = options, .seed = 1, .world = world, .wire_count = scpi ? NETS : 0
+        .name = "dut", .options = options, .seed = 1, .world = world, .wire_count = NETS
     };
     for (int i = 0; i < NETS; i++)
         setup.wire[i] = (struct sim_wire){ .channel = i + 1, .net = nets[i], .lead_ohm = 0.05 };
