@@ -2,11 +2,11 @@
  * Copyright the nightbench authors
  *
  * fuzz_text: numbers and bytes as text in buffers of every size: always terminated, never past the end, and
- * text_number reads back as the same double.
+ * text_number reads back as the same double; texts as times; files.
  *
  * sources: daemon/base/error.c daemon/base/text.c daemon/base/units.c
  * aims: daemon/base/text.c daemon/base/units.c
- * edges: 75 */
+ * edges: 150 */
 #include "daemon/base/text.h"
 
 #include <ctype.h>
@@ -15,7 +15,7 @@
 #include "daemon/base/units.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { OUT_MAX = 64 };
+enum { OUT_MAX = 64, MS_NS = 1000000, ULID_TIME = 10 };
 
 static void check_out(const char *out, size_t size)
 {
@@ -38,6 +38,22 @@ static void check_numbers(double value, int digits, size_t size)
     free(out);
 }
 
+/* A time that is taken prints, to the millisecond, as one that is taken as the same. */
+static bool check_parsed(const char *text)
+{
+    int64_t wall_ns = 0, again_ns = 0;
+    char out[OUT_MAX];
+
+    if (!text_parse_time(text, &wall_ns)) {
+        FUZZ_CHECK(wall_ns == 0);
+        return false;
+    }
+    FUZZ_CHECK(wall_ns >= 0);
+    FUZZ_CHECK(text_parse_time(text_time(wall_ns, out, sizeof out), &again_ns));
+    FUZZ_CHECK(again_ns == wall_ns / MS_NS * MS_NS);
+    return true;
+}
+
 /* UTC of any 64-bit time: fields in their ranges, and order kept from second to second. */
 static void check_time(int64_t wall_ns, size_t size)
 {
@@ -51,8 +67,46 @@ static void check_time(int64_t wall_ns, size_t size)
     FUZZ_CHECK(sscanf(whole, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &year, &month, &day, &hour, &minute, &second,
                       &ms, &used) == 7);
     FUZZ_CHECK(used == 24 && whole[used] == '\0');
+    FUZZ_CHECK(check_parsed(whole) || year < 1970 || year > 2200);
     FUZZ_CHECK(month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour >= 0 && hour <= 23);
     FUZZ_CHECK(minute >= 0 && minute <= 59 && second >= 0 && second <= 59 && ms >= 0 && ms <= 999);
+}
+
+/* What was written is read, at the limit and not beyond it; what was removed is not there. */
+static void check_file(const uint8_t *data, size_t size, bool private)
+{
+    static char folder[OUT_MAX], path[2 * OUT_MAX], found[2 * OUT_MAX];
+    struct error err = { 0 };
+    char *back = NULL;
+    size_t length = 0;
+
+    if (folder[0] == '\0') {
+        fuzz_folder(folder, sizeof folder);
+        snprintf(path, sizeof path, "%s/file", folder);
+    }
+    FUZZ_CHECK((private ? text_write_private : text_write_file)(path, data, size, &err) == 0);
+    FUZZ_CHECK(text_find_file(path, found, sizeof found) == path);
+    FUZZ_CHECK(text_read_file(path, size, &back, &length, &err) == 0);
+    FUZZ_CHECK(length == size && memcmp(back, data, size) == 0 && back[size] == '\0');
+    free(back);
+    back = NULL;
+    if (size > 0)
+        fuzz_check_refusal(text_read_file(path, size - 1, &back, &length, &err), &err, back);
+    FUZZ_CHECK(text_remove_file(path, &err) == 0 && text_remove_file(path, &err) == 0);
+    fuzz_check_refusal(text_read_file(path, size, &back, &length, &err), &err, back);
+    rmdir(folder);
+    folder[0] = '\0';
+}
+
+static void check_ulid(void)
+{
+    char first[ULID_TEXT], second[ULID_TEXT];
+
+    text_ulid(first);
+    text_ulid(second);
+    check_out(first, sizeof first);
+    FUZZ_CHECK(strlen(first) == ULID_TEXT - 1 && strcmp(first, second) != 0);
+    FUZZ_CHECK(strncmp(first, second, ULID_TIME) <= 0);
 }
 
 static void check_escape(const uint8_t *data, size_t length, size_t size)
@@ -107,6 +161,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int unit = unit_from_symbol(text);
     FUZZ_CHECK(unit == -1 || strcmp(unit_info(unit)->symbol, text) == 0);
     FUZZ_CHECK(unit_info((int)bits)->name[0] != '\0');
+    check_parsed(text);
     free(text);
+    if (digits % 16 == 0) { /* files are slow */
+        check_file(in.data, in.size, digits % 32 == 0);
+        check_ulid();
+    }
     return 0;
 }
