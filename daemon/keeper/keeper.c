@@ -100,8 +100,7 @@ static bool all_done(struct call *const *call, int count)
 /* Waits for the calls, at most limit_ns of host time; false when it was overtaken, which `ordinary` allows.
  * In virtual time a process that stands still with the clock in its hands would hold us up too: after half
  * the time it loses it, or begins another half. While virtual time goes on nobody holds it: an instrument's
- * time-out takes as long as this machine needs for it.
- */
+ * time-out takes as long as this machine needs for it. */
 static bool wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns,
                      bool ordinary)
 {
@@ -459,41 +458,38 @@ static void adopt(struct keeper *keeper)
         keeper_arm(keeper, &pins, NULL);
 }
 
-/* What the one before has left: the page of one that died, and the file of one that ended. Either latches: a
- * latch reaches the page first, and leaves it last. */
-static void recall(struct keeper *keeper)
-{
-    const struct supervise_page *page = keeper->options.page;
-    char when[40];
-    keeper->latched = keeper->latch_kept = latch_file_read(keeper->latch_path, &keeper->latch);
-    if (page && page->generation > 0) {
-        const struct supervise_state *state = supervise_state(page);
-        keeper->undo = state->undo;
-        for (int i = 0; i < keeper->undo.count; i++)
-            keeper->undo.step[i].owner = 0; /* the clients' connections ended with it */
-        if (state->latched) {
-            keeper->latch_kept &= strcmp(keeper->latch.reason, state->latch.reason) == 0;
-            keeper->latched = true;
-            keeper->latch = state->latch;
-        }
-    }
-    publish(keeper);
-    if (keeper->latched)
-        log_warning("latched since %s: %s",
-                    keeper->latch.wall_ns ? text_time(keeper->latch.wall_ns, when, sizeof when)
-                                          : "nobody knows when",
-                    keeper->latch.reason);
-}
-
-/* What a keeper that died had armed is switched off before anything else. */
+/* What a keeper that died had armed is switched off before anything else. Nobody owns it any more: the
+ * clients' connections ended with it. */
 static void inherit(struct keeper *keeper)
 {
     const struct supervise_page *page = keeper->options.page;
     char reason[KEEPER_REASON_MAX];
     if (!page || page->generation == 0)
         return;
+    const struct supervise_state *state = supervise_state(page);
+    keeper->undo = state->undo;
+    keeper->latched = state->latched;
+    keeper->latch = state->latch;
+    for (int i = 0; i < keeper->undo.count; i++)
+        keeper->undo.step[i].owner = 0;
     snprintf(reason, sizeof reason, "the keeper died (wait status 0x%x) and was replaced", page->last_status);
     keeper_safe(keeper, keeper->latched, false, reason);
+}
+
+/* Latched by the page, or else by the file of a keeper that has ended; a disk that hangs is met after the
+ * list of one that died. */
+static void recall_latch(struct keeper *keeper)
+{
+    char when[40];
+    if (!keeper->latched) {
+        keeper->latched = keeper->latch_kept = latch_file_read(keeper->latch_path, &keeper->latch);
+        publish(keeper);
+    }
+    if (keeper->latched)
+        log_warning("latched since %s: %s",
+                    keeper->latch.wall_ns ? text_time(keeper->latch.wall_ns, when, sizeof when)
+                                          : "nobody knows when",
+                    keeper->latch.reason);
 }
 
 static void load_last_safe(struct keeper *keeper)
@@ -544,8 +540,8 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
         return code;
     }
     load_last_safe(keeper);
-    recall(keeper);
     inherit(keeper);
+    recall_latch(keeper);
     adopt(keeper);
     *ret = keeper;
     return 0;
