@@ -172,6 +172,12 @@ static int confirm(struct power *power, const double *target_v, struct error *er
             return 0;
         int64_t now_ns = bench_now(power->client);
         if (now_ns >= deadline_ns) {
+            /* Switched off past us meanwhile: that is no short. */
+            struct error off_err = { 0 };
+            if (power_check(power, &off_err) == ERR_TRIPPED) {
+                *err = off_err;
+                return ERR_TRIPPED;
+            }
             error_set(err, ERR_COMPLIANCE,
                       "%s was set to %.4f V and reads %.4f V%s: look for a short or a wrong lead",
                       power->profile->rail[rail_of[wrong]].name, target_v[rail_of[wrong]],
