@@ -465,6 +465,7 @@ static int open_link(struct scpi_link *link, const struct driver_config *config,
     if (!code) {
         link->crlf = dialect->crlf;
         link->pause_s = dialect->pause_s;
+        scpi_link_rest(link, link->pause_s); /* somebody else may have spoken just now: a daemon that died */
     }
     return code;
 }
