@@ -16,127 +16,10 @@
 #include "daemon/base/json.h"
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
+#include "daemon/keeper/call.h"
 #include "instruments/keeper_client.h"
 
-enum { CALL_FREE, CALL_PENDING, CALL_DONE, CALL_ABANDONED };
-enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20, CALLS_MAX = 4 * UNDO_STEPS_MAX };
-
-/* How often an ordinary list that waits looks whether an emergency stop has come. */
-#define OVERTAKEN_LOOK_NS (20 * NS_PER_MS)
-/* How long virtual time may stand still for somebody who only waits for a processor. */
-#define PATIENCE_NS (10 * NS_PER_S)
-
-/* One request of the keeper's own to a port, from a fixed store. Given back by whoever comes last: us, or the
- * port after we gave up. */
-struct call {
-    struct port_request request;
-    struct keeper *keeper;
-    atomic_int state;
-    uint8_t payload[64];
-};
-
-static void call_done(struct port_request *request)
-{
-    struct call *call = request->context;
-    struct keeper *keeper = call->keeper;
-    observer_take(keeper->observer, &request->message, request->message.value[0]);
-    if (atomic_exchange(&call->state, CALL_DONE) == CALL_ABANDONED) {
-        atomic_store(&call->state, CALL_FREE);
-        return;
-    }
-    uint64_t one = 1;
-    while (write(keeper->done_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-    clock_notify(keeper->clock, clock_actor_slot(keeper->actor));
-}
-
-static struct call *call_take(struct keeper *keeper)
-{
-    for (int i = 0; i < CALLS_MAX; i++) {
-        if (atomic_load(&keeper->calls[i].state) == CALL_FREE) {
-            atomic_store(&keeper->calls[i].state, CALL_PENDING);
-            return &keeper->calls[i];
-        }
-    }
-    return NULL;
-}
-
-static struct call *call_post(struct keeper *keeper, int op, int instrument, int channel, int priority)
-{
-    struct call *call = call_take(keeper);
-    if (!call)
-        return NULL;
-    call->keeper = keeper;
-    call->request = (struct port_request){
-        .message = { .magic = MESSAGE_MAGIC,
-                     .op = (uint16_t)op,
-                     .instrument = (int16_t)instrument,
-                     .channel = (int16_t)channel },
-        .payload = call->payload,
-        .room = sizeof call->payload,
-        .priority = priority,
-        .done = call_done,
-        .context = call,
-    };
-    port_post(keeper->port[instrument], &call->request);
-    return call;
-}
-
-static void call_free(struct call *call)
-{
-    if (call && atomic_exchange(&call->state, CALL_ABANDONED) == CALL_DONE)
-        atomic_store(&call->state, CALL_FREE);
-}
-
-static bool all_done(struct call *const *call, int count)
-{
-    for (int i = 0; i < count; i++) {
-        if (call[i] && atomic_load(&call[i]->state) != CALL_DONE)
-            return false;
-    }
-    return true;
-}
-
-/* Waits for the calls, at most limit_ns of host time; false when it was overtaken, which `ordinary` allows.
- * In virtual time a process that stands still with the clock in its hands would hold us up too: after half
- * the time it loses it, or begins another half. While virtual time goes on nobody holds it: an instrument's
- * time-out takes as long as this machine needs for it. */
-static bool wait_for(struct keeper *keeper, struct call *const *call, int count, int64_t limit_ns,
-                     bool ordinary)
-{
-    int64_t look_ns = ordinary ? OVERTAKEN_LOOK_NS : SUPERVISE_BEAT_MS * NS_PER_MS;
-    int64_t start_ns = clock_host_now(), patient_ns = start_ns + PATIENCE_NS;
-    bool stalled = !clock_is_virtual(keeper->clock) || !keeper->stalled;
-    int64_t seen_ns = clock_now(keeper->clock);
-    while (!all_done(call, count)) {
-        int64_t left_ns = start_ns + (stalled ? limit_ns : limit_ns / 2) - clock_host_now();
-        supervise_beat(keeper->options.page);
-        if (ordinary && keeper->overtaken && keeper->overtaken(keeper->server))
-            return false;
-        if (left_ns <= 0 && stalled)
-            return true;
-        if (left_ns <= 0) {
-            bool patient = clock_host_now() < patient_ns, moves = clock_now(keeper->clock) != seen_ns;
-            seen_ns = clock_now(keeper->clock);
-            stalled = !(patient && moves) && keeper->stalled(keeper->server, patient && keeper->patient);
-            if (!stalled)
-                start_ns = clock_host_now();
-            continue;
-        }
-        struct pollfd fd = { .fd = keeper->done_fd, .events = POLLIN };
-        if (clock_poll(keeper->actor, &fd, 1, CLOCK_NEVER, left_ns < look_ns ? left_ns : look_ns) > 0) {
-            uint64_t n;
-            while (read(keeper->done_fd, &n, sizeof n) < 0 && errno == EINTR)
-                ;
-        }
-    }
-    return true;
-}
-
-static int64_t step_limit_ns(void)
-{
-    return (int64_t)(KEEPER_STEP_MS * keeper_client_time_scale()) * NS_PER_MS;
-}
+enum { PATH_ROOM = 320, REPORT_MAX = 1 << 20 };
 
 /* ---- The undo list ---- */
 static void publish(struct keeper *keeper)
@@ -174,9 +57,9 @@ static struct call *post_off(struct keeper *keeper, const struct undo_step *step
 static void judge(const struct call *call, bool overtaken, struct keeper_step *out)
 {
     const struct port_request *request = &call->request;
-    if (atomic_load(&call->state) != CALL_DONE && overtaken)
+    if (!call_answered(call) && overtaken)
         snprintf(out->text, sizeof out->text, "no confirmation before an emergency stop came");
-    else if (atomic_load(&call->state) != CALL_DONE)
+    else if (!call_answered(call))
         snprintf(out->text, sizeof out->text, "no confirmation within the step's time");
     else if (request->message.code)
         snprintf(out->text, sizeof out->text, "%s: %.120s", error_name(request->message.code),
@@ -200,7 +83,7 @@ static bool run_barrier(struct keeper *keeper, bool emergency, int barrier)
         index[count] = i;
         call[count++] = post_off(keeper, &keeper->undo.step[i]);
     }
-    bool overtaken = !wait_for(keeper, call, count, step_limit_ns(), !emergency);
+    bool overtaken = !call_wait(keeper, call, count, call_limit_ns(), !emergency);
     for (int i = count - 1; i >= 0; i--) { /* from the end, since confirmed steps are removed */
         struct keeper_step done = { .barrier = barrier, .elapsed_ns = clock_host_now() - start_ns };
         name_target(keeper, &keeper->undo.step[index[i]], done.target, sizeof done.target);
@@ -414,7 +297,7 @@ static int adopted_barrier(const struct bench_file *file, const struct bench_cha
 static void adopt_one(struct keeper *keeper, const struct call *call, int channel)
 {
     const struct message *m = &call->request.message;
-    if (atomic_load(&call->state) != CALL_DONE)
+    if (!call_answered(call))
         return;
     if (m->code) {
         log_error("reading the outputs at start", &call->request.error);
@@ -444,7 +327,7 @@ static void adopt(struct keeper *keeper)
         if (ch->can_source && keeper->port[ch->instrument])
             call[i] = call_post(keeper, MESSAGE_STATE, ch->instrument, ch->number, PORT_NORMAL);
     }
-    wait_for(keeper, call, file->channel_count, 10 * step_limit_ns(), false);
+    call_wait(keeper, call, file->channel_count, 10 * call_limit_ns(), false);
     for (int i = 0; i < file->channel_count; i++) {
         if (call[i])
             adopt_one(keeper, call[i], i);
@@ -512,7 +395,7 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
     if (!code && !options->page)
         code = supervise_lock(options->socket_path, &keeper->lock_fd, err);
     if (!code) {
-        keeper->calls = calloc(CALLS_MAX, sizeof *keeper->calls);
+        keeper->calls = call_store_new();
         if (!keeper->calls)
             code = error_set(err, ERR_MEMORY, "keeper");
     }

@@ -205,6 +205,14 @@ int64_t observer_due_ns(struct observer *observer)
     return due_ns;
 }
 
+bool observer_has_tripped(struct observer *observer, int channel)
+{
+    pthread_mutex_lock(&observer->lock);
+    bool tripped = observer->trip_seen[channel];
+    pthread_mutex_unlock(&observer->lock);
+    return tripped;
+}
+
 bool observer_tripped(struct observer *observer, char *text, size_t size)
 {
     uint64_t count;

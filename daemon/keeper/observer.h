@@ -34,6 +34,8 @@ void observer_run(struct observer *observer);
 int64_t observer_due_ns(struct observer *observer);
 /* True once per trip: text says what happened. */
 bool observer_tripped(struct observer *observer, char *text, size_t size);
+/* What the last state of that channel said that could be read. */
+bool observer_has_tripped(struct observer *observer, int channel);
 int observer_rule_count(const struct observer *observer);
 
 #endif

@@ -15,6 +15,7 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/guard.h"
 #include "daemon/keeper/server_private.h"
+#include "daemon/keeper/trips.h"
 
 /* ---- Jobs ---- */
 static struct job *job_take(struct server *server, size_t payload)
@@ -186,8 +187,18 @@ static int do_clear(struct link *link, const char *reason, struct error *err)
         return error_set(err, ERR_INVALID, "clearing needs a reason");
     struct latch_record was = keeper->latch;
     bool latched = keeper->latched;
+    char known[INTERLOCK_TEXT_MAX];
     struct error why = { 0 };
-    int code = keeper_unlatch(keeper, &why);
+    int code = 0;
+    if (latched || keeper->undo.count == 0) { /* not in the middle of somebody's run */
+        keeper->patient = true;
+        code = trips_clear(keeper, &why);
+        keeper->patient = false;
+        if (code)
+            return error_set(err, code, "not cleared: %s", why.message);
+        observer_tripped(keeper->observer, known, sizeof known); /* what was read and cleared just now */
+    }
+    code = keeper_unlatch(keeper, &why);
     if (code) {
         log_error("clearing the latch", &why);
         return error_set(err, code, "it stays latched, since its file would latch the next keeper: %s",
