@@ -243,6 +243,15 @@ int clock_actor_slot(const struct clock_actor *actor)
     return actor->slot;
 }
 
+int clock_server_pid(const struct clock_actor *actor)
+{
+    struct ucred who = { 0 };
+    socklen_t length = sizeof who;
+    if (actor->socket < 0 || getsockopt(actor->socket, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0)
+        return 0;
+    return who.pid;
+}
+
 /* Moves the count and clears bits, so that no two blocked states of one actor look alike. */
 static void word_bump(_Atomic uint64_t *word, uint64_t clear)
 {

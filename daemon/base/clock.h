@@ -97,6 +97,8 @@ int clock_actor_open(struct clock *clock, const char *name, int rank, struct clo
 void clock_actor_close(struct clock_actor *actor);
 /* Slot number that wakers in other processes need; -1 on a real clock. */
 int clock_actor_slot(const struct clock_actor *actor);
+/* Process of the clock server; 0 on a real clock. */
+int clock_server_pid(const struct clock_actor *actor);
 /* The one blocking call: waits until a descriptor is ready (as poll) or deadline_ns of this clock
  * (CLOCK_NEVER: none). Returns the number of ready descriptors, 0 at the deadline, or a negative error code.
  * ERR_FENCED when the virtual clock is lost. A deadline in the past polls. Up to 14 descriptors.

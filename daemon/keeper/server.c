@@ -106,10 +106,14 @@ static void fence(struct server *server, int pid, const char *why)
         keeper_safe(keeper, false, false, reason);
 }
 
-/* While the list waits in vain: whoever else has the clock in its hands loses it. */
+/* While the list waits in vain: whoever else has the clock in its hands loses it. Nobody has, while the
+ * clock's server itself waits for a processor. */
 static bool stalled(void *context, bool patient)
 {
     struct server *server = context;
+    int clock_pid = clock_server_pid(server->keeper->actor);
+    if (patient && clock_pid > 0 && silence_runs(clock_pid))
+        return false;
     for (const struct link *link = server->links; patient && link; link = link->next) {
         if (silence_runs(link->pid))
             return false;
