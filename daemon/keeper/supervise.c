@@ -150,7 +150,9 @@ static int watch(struct supervise_page *page, pid_t child, const sigset_t *signa
             *ending = true;
             kill(child, number);
         }
-        if (hung(page, child, &silence)) {
+        if (!atomic_load(&page->served)) /* it has nothing to lose yet, and may wait for an instrument */
+            silence_excuse(&silence, clock_host_now());
+        else if (hung(page, child, &silence)) {
             log_line(LOG_ERR, "the keeper (process %d) has stood still for more than %d ms: it is replaced",
                      (int)child, SUPERVISE_HANG_MS);
             kill(child, SIGKILL); /* works on a stopped process, too */
