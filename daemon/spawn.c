@@ -42,7 +42,7 @@ static void become(char *const argv[], int ready_fd, int log_fd)
     sigset_t none;
     int null_fd = open("/dev/null", O_RDONLY);
 
-    setsid();
+    setpgid(0, 0);
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);

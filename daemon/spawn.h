@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright the nightbench authors
  *
- * spawn: starts a helper program from beside this one and waits for its READY line. Helpers get a session of
- * their own: they must outlive the daemon (the keeper) or its death must not touch them (the simulated
- * world).
- */
+ * spawn: starts a helper program from beside this one and waits for its READY line. Helpers get a process
+ * group of their own: they must outlive the daemon (the keeper) or its death must not touch them (the
+ * simulated world), and a Ctrl-C is the daemon's. Not a session: where the kernel shares processors between
+ * sessions first (sched(7), autogroup) a daemon and its simulated bench would be two that wait for each
+ * other. */
 #ifndef DAEMON_SPAWN_H
 #define DAEMON_SPAWN_H
 

@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,14 +76,27 @@ static bool write_text(const char *path, const char *text)
     return done;
 }
 
+/* Real time, least priority: a nice value counts only within a session where the kernel groups by session
+ * (sched(7), autogroup), and a keeper with one was seen to wait for a processor for seconds beside a dozen
+ * busy ones. One that runs wild leaves the others what the kernel's throttling leaves them. */
+static void go_first(void)
+{
+    int policy = sched_getscheduler(0);
+    struct sched_param least = { .sched_priority = sched_get_priority_min(SCHED_RR) };
+    if (policy == SCHED_RR || policy == SCHED_FIFO || sched_setscheduler(0, SCHED_RR, &least) == 0)
+        return;
+    log_warning("may not run in real time: on a busy machine it may be late (CAP_SYS_NICE)");
+    if (getpriority(PRIO_PROCESS, 0) > KEEPER_NICE)
+        setpriority(PRIO_PROCESS, 0, KEEPER_NICE);
+}
+
 /* The last process that the kernel may kill for memory, one that goes before others, and whose pages are
  * there when it needs them. A keeper that may not do this still works: it says what it lacks. */
 static void harden(void)
 {
     if (!write_text("/proc/self/oom_score_adj", "-1000"))
         log_warning("may not ask to be spared when memory runs out (CAP_SYS_RESOURCE)");
-    if (getpriority(PRIO_PROCESS, 0) > KEEPER_NICE && setpriority(PRIO_PROCESS, 0, KEEPER_NICE) < 0)
-        log_warning("may not ask to go before other processes (CAP_SYS_NICE)");
+    go_first();
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
