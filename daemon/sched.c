@@ -227,6 +227,7 @@ static void give_back(struct sched *sched, const struct error *why)
     snprintf(sched->stays, sizeof sched->stays,
              "run %s could not begin (%.300s); 'nightbench queue release' tries again", sched->run.item.ulid,
              why->message);
+    sched->waiting++;
     pthread_mutex_unlock(&sched->lock);
 }
 
