@@ -295,11 +295,7 @@ int sched_open(const struct sched_setup *setup, struct sched **ret_sched, struct
     snprintf(sched->snapshot.state, sizeof sched->snapshot.state, "idle");
     sched->snapshot.safe = true;
     pthread_mutex_init(&sched->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&sched->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_host_cond_init(&sched->wake);
     int code = pthread_create(&sched->runner, NULL, runner_main, sched);
     if (code != 0) {
         pthread_cond_destroy(&sched->wake);

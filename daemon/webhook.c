@@ -199,7 +199,6 @@ int webhook_open(struct events *events, const char *url, struct webhook **ret_we
     if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
         return error_set(err, ERR_INVALID, "--webhook takes an http:// or https:// address, not '%s'", url);
     struct webhook *webhook = calloc(1, sizeof *webhook);
-    pthread_condattr_t monotonic;
 
     if (webhook == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the webhook");
@@ -208,10 +207,7 @@ int webhook_open(struct events *events, const char *url, struct webhook **ret_we
     webhook->last_id = events_last(events);
     snprintf(webhook->url, sizeof webhook->url, "%s", url);
     pthread_mutex_init(&webhook->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&webhook->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_host_cond_init(&webhook->wake);
     int code = events_subscribe(events, on_event, webhook);
     if (code != 0) {
         error_set(err, code, "no room for one more listener to the daemon's events");

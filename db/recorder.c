@@ -359,15 +359,10 @@ static int start(struct recorder *r, struct error *err)
 
 static void init_locks(struct recorder *r)
 {
-    pthread_condattr_t attributes;
-
     pthread_mutex_init(&r->mutex, NULL);
     pthread_mutex_init(&r->listener_mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->work, &attributes);
-    pthread_cond_init(&r->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_host_cond_init(&r->work);
+    clock_host_cond_init(&r->changed);
 }
 
 static void destroy(struct recorder *r)

@@ -137,7 +137,6 @@ int hub_open(const struct command *command, struct hub **ret_hub, struct error *
 {
     struct hub *hub = calloc(1, sizeof *hub);
     struct daemon_event *batch = calloc(HUB_BATCH, sizeof *batch);
-    pthread_condattr_t monotonic;
 
     if (hub == NULL || batch == NULL) {
         free(hub);
@@ -147,10 +146,7 @@ int hub_open(const struct command *command, struct hub **ret_hub, struct error *
     hub->batch = batch;
     hub->command = command;
     pthread_mutex_init(&hub->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&hub->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_host_cond_init(&hub->changed);
     int rc = command->subscribe(command->context, on_event, hub);
     if (rc != 0) {
         error_set(err, rc, "the daemon has no room for one more listener to its events");

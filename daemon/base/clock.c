@@ -49,6 +49,15 @@ int64_t clock_host_now(void)
     return from_timespec(&ts);
 }
 
+void clock_host_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 int64_t clock_wall_now(void)
 {
     struct timespec ts;

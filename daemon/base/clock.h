@@ -24,6 +24,7 @@
 #define DAEMON_BASE_CLOCK_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -85,6 +86,8 @@ bool clock_is_lost(const struct clock *clock);
 int64_t clock_now(const struct clock *clock);
 /* Host monotonic nanoseconds, whatever the clock: heartbeats, deadlines of safety, durations for people. */
 int64_t clock_host_now(void);
+/* A condition whose timed waits end by clock_host_now(). */
+void clock_host_cond_init(pthread_cond_t *cond);
 /* Wall time, nanoseconds since the Unix epoch (host). */
 int64_t clock_wall_now(void);
 /* Asks the server to drop every actor and link of a process that is dead or stopped. No-op on a real clock.

@@ -58,7 +58,6 @@ int ticker_start(const char *what, int64_t period_ns, void (*tick)(void *context
                  struct ticker **ret_ticker, struct error *err)
 {
     struct ticker *ticker = calloc(1, sizeof *ticker);
-    pthread_condattr_t monotonic;
 
     if (ticker == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the thread of %s", what);
@@ -66,10 +65,7 @@ int ticker_start(const char *what, int64_t period_ns, void (*tick)(void *context
     ticker->tick = tick;
     ticker->context = context;
     pthread_mutex_init(&ticker->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ticker->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_host_cond_init(&ticker->wake);
     int failure = pthread_create(&ticker->thread, NULL, ticker_main, ticker);
     if (failure != 0) {
         destroy(ticker);
